@@ -1,0 +1,61 @@
+//! Findings: what the gate saw, one by one.
+
+/// One thing the gate found.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Finding {
+    /// Stable code: `VMC001`… for built-in checks, `VMX001`… for what happens to check programs.
+    pub code: &'static str,
+    /// Whether it stops the migration.
+    pub severity: Severity,
+    /// Who found it.
+    pub source: Source,
+    /// What it is about, e.g. `disk vda`; empty if the guest as a whole.
+    pub subject: String,
+    /// The sentence a client sees.
+    pub message: String,
+    /// The varying parts of the message, in order: names, values seen, values needed.
+    pub arguments: Vec<String>,
+    /// What the administrator can do, a sentence each.
+    pub remedies: Vec<String>,
+}
+
+/// How grave a finding is.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Severity {
+    /// Worth knowing.
+    Info,
+    /// The guest may move, but.
+    Warning,
+    /// The guest may not move.
+    Error,
+}
+
+/// Who made a finding.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Source {
+    /// A built-in check.
+    Builtin,
+    /// A check program, by its file name.
+    Program(String),
+    /// The check directory as a whole.
+    Directory(String),
+}
+
+/// All findings of one run: built-in checks first, then programs in byte order of their names.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Report {
+    /// The findings in order.
+    pub findings: Vec<Finding>,
+}
+
+impl Report {
+    /// Whether the guest may move: nothing found is an error.
+    pub fn passed(&self) -> bool {
+        self.headline().is_none()
+    }
+
+    /// The first error in order, as a sequential run would have reported it.
+    pub fn headline(&self) -> Option<&Finding> {
+        self.findings.iter().find(|finding| finding.severity == Severity::Error)
+    }
+}

@@ -1,0 +1,226 @@
+//! Element names and namespace names: compared without regard to ASCII case, shown as written.
+
+use std::{
+    cmp::Ordering,
+    fmt,
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
+
+/// A CIM element name (class, property, method, parameter, qualifier).
+///
+/// Non-empty; begins with a letter, `_` or a character from U+0080 on, followed by those or digits
+/// (DSP0004 annex A). Compared, ordered and hashed without regard to ASCII case; `Display` shows it
+/// as it was written. Cheap to clone.
+#[derive(Clone)]
+pub struct CimName(Text);
+
+#[derive(Clone)]
+enum Text {
+    Literal(&'static str),
+    Shared(Arc<str>),
+}
+
+/// The text is not a CIM element name.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("`{}` is not a CIM name", .0.escape_debug())]
+pub struct NameError(pub String);
+
+impl CimName {
+    /// Makes a name from text a peer wrote.
+    ///
+    /// # Errors
+    /// [`NameError`] if the text is empty or has a character that a CIM name can't have.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        if is_name(text) {
+            Ok(Self(Text::Shared(text.into())))
+        } else {
+            Err(NameError(text.to_owned()))
+        }
+    }
+
+    /// Makes a name from a literal in our own source, which must be a valid name.
+    pub const fn literal(text: &'static str) -> Self {
+        assert!(!text.is_empty(), "a CIM name is not empty");
+        Self(Text::Literal(text))
+    }
+
+    /// The name as it was written.
+    pub fn as_str(&self) -> &str {
+        match &self.0 {
+            Text::Literal(text) => text,
+            Text::Shared(text) => text,
+        }
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    let letter =
+        |c: char| c.is_ascii_alphabetic() || c == '_' || (c >= '\u{80}' && c != '\u{feff}');
+    let mut chars = text.chars();
+    chars.next().is_some_and(letter) && chars.all(|c| letter(c) || c.is_ascii_digit())
+}
+
+impl PartialEq for CimName {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str().eq_ignore_ascii_case(other.as_str())
+    }
+}
+
+impl Eq for CimName {}
+
+impl PartialEq<str> for CimName {
+    fn eq(&self, other: &str) -> bool {
+        self.as_str().eq_ignore_ascii_case(other)
+    }
+}
+
+impl PartialEq<&str> for CimName {
+    fn eq(&self, other: &&str) -> bool {
+        self.as_str().eq_ignore_ascii_case(other)
+    }
+}
+
+impl Hash for CimName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        hash_folded(self.as_str(), state);
+    }
+}
+
+impl Ord for CimName {
+    fn cmp(&self, other: &Self) -> Ordering {
+        cmp_folded(self.as_str(), other.as_str())
+    }
+}
+
+impl PartialOrd for CimName {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Display for CimName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for CimName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+fn hash_folded<H: Hasher>(text: &str, state: &mut H) {
+    for byte in text.bytes() {
+        state.write_u8(byte.to_ascii_lowercase());
+    }
+    state.write_u8(0xff);
+}
+
+fn cmp_folded(a: &str, b: &str) -> Ordering {
+    let fold =
+        |text: &'_ str| text.bytes().map(|byte| byte.to_ascii_lowercase()).collect::<Vec<_>>();
+    if a == b { Ordering::Equal } else { fold(a).cmp(&fold(b)) }
+}
+
+/// A namespace name such as `root/virt`.
+///
+/// Leading, trailing and doubled slashes are dropped when it is parsed; compared without regard to
+/// ASCII case.
+#[derive(Clone)]
+pub struct Namespace(Arc<str>);
+
+impl Namespace {
+    /// Makes a namespace name from text a peer wrote.
+    ///
+    /// # Errors
+    /// [`NameError`] if no component is left or a component is not printable text.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        let parts: Vec<&str> =
+            text.split('/').map(str::trim).filter(|part| !part.is_empty()).collect();
+        if parts.is_empty()
+            || parts.iter().any(|part| part.chars().any(|c| c.is_control() || c == ':'))
+        {
+            return Err(NameError(text.to_owned()));
+        }
+        Ok(Self(parts.join("/").into()))
+    }
+
+    /// The normalised name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The components between the slashes, as CIM-XML sends them.
+    pub fn components(&self) -> impl Iterator<Item = &str> {
+        self.0.split('/')
+    }
+}
+
+impl PartialEq for Namespace {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.eq_ignore_ascii_case(&other.0)
+    }
+}
+
+impl Eq for Namespace {}
+
+impl Hash for Namespace {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        hash_folded(&self.0, state);
+    }
+}
+
+impl Ord for Namespace {
+    fn cmp(&self, other: &Self) -> Ordering {
+        cmp_folded(&self.0, &other.0)
+    }
+}
+
+impl PartialOrd for Namespace {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Display for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_compare_without_case_and_keep_their_spelling() {
+        let name = CimName::parse("KVM_ComputerSystem").expect("a name");
+        assert_eq!(name, CimName::literal("kvm_computersystem"));
+        assert_eq!(name.to_string(), "KVM_ComputerSystem");
+        assert!(CimName::literal("a") < CimName::literal("B"));
+    }
+
+    #[test]
+    fn what_is_no_name_is_refused() {
+        for text in ["", "1a", "a b", "a.b", "a\0", "-"] {
+            assert_eq!(CimName::parse(text), Err(NameError(text.to_owned())), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn namespaces_are_normalised() {
+        let namespace = Namespace::parse("//root//Virt/").expect("a namespace");
+        assert_eq!(namespace.as_str(), "root/Virt");
+        assert_eq!(namespace, Namespace::parse("ROOT/virt").expect("a namespace"));
+        assert!(Namespace::parse(" / ").is_err());
+        assert!(Namespace::parse("root/vi\nrt").is_err());
+    }
+}
