@@ -6,10 +6,36 @@
 
 pub mod sys;
 
+pub mod telemetry;
+
 pub mod cim;
+
+pub mod xml;
+
+pub mod mof;
+
+pub mod query;
+
+pub mod repository;
+
+pub mod store;
 
 pub mod hypervisor;
 
 pub mod checks;
 
+pub mod migration;
+
+pub mod client;
+
+pub mod indications;
+
 pub mod ops;
+
+pub mod providers;
+
+pub mod http;
+
+pub mod config;
+
+pub mod cli;

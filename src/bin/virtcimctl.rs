@@ -1,1 +1,3 @@
+//! The client program: arguments and exit codes; everything else is in the library.
+
 fn main() {}

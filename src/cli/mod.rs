@@ -1,0 +1,1 @@
+//! The commands of both programs: arguments in, text and exit codes out.

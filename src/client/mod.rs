@@ -1,0 +1,1 @@
+//! A CIM-XML client over HTTP, for `virtcimctl` and for delivering indications.

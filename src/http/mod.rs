@@ -1,0 +1,1 @@
+//! Bytes in, bytes out: listeners, TLS, authentication, the CIM-XML binding of DSP0200 §6 and §7.

@@ -1,0 +1,1 @@
+//! Subscriptions, matching, and delivery with retry.

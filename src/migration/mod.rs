@@ -1,0 +1,1 @@
+//! The migration machine: typed settings, destinations, plan, job, executor.

@@ -1,0 +1,1 @@
+//! Host facts to CIM and CIM calls to the host, one file for each class family.

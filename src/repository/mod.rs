@@ -1,0 +1,1 @@
+//! The resolved class tree: built from `schema/` at start, immutable afterwards.

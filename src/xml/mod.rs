@@ -1,0 +1,1 @@
+//! CIM-XML (DSP0201) to `cim` and back, bounded in size and depth.
