@@ -1,3 +1,8 @@
 //! The daemon's program: arguments and exit codes; everything else is in the library.
 
-fn main() {}
+use clap::Parser;
+use virtcimd::cli::Cli;
+
+fn main() {
+    Cli::parse();
+}
