@@ -72,8 +72,6 @@ pub struct DomainConfig {
     pub description: Option<String>,
     /// The first graphics console.
     pub console: Option<Console>,
-    /// The `<cpu>` element as text, if there is one.
-    pub cpu_xml: Option<String>,
 }
 
 /// A graphics console.
