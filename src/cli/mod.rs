@@ -3,14 +3,19 @@
 //! One clap definition feeds the parser, the help texts and the completions. `serve` itself is not
 //! here: it needs the whole house and lives in `daemon.rs`; what is here is its arguments.
 
+pub mod check_config;
 pub mod checks;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::config::Overrides;
+
 /// Exit codes, those of sysexits(3) where it has one.
 pub mod exit {
+    /// Done; the answer is yes.
+    pub const OK: u8 = 0;
     /// A check refused, a user does not exist: the answer is no.
     pub const REFUSED: u8 = 1;
     /// The arguments make no sense (clap's own code).
@@ -24,9 +29,6 @@ pub mod exit {
     /// The configuration is wrong.
     pub const CONFIG: u8 = 78;
 }
-
-/// Where the configuration is looked for unless `--config` says otherwise.
-pub const DEFAULT_CONFIG: &str = "/etc/virtcimd/virtcimd.toml";
 
 /// Migration gate and CIM-XML server for libvirt hosts
 #[derive(Debug, Parser)]
@@ -104,6 +106,18 @@ pub enum UserCommand {
         #[arg(long, value_name = "FILE")]
         users_file: Option<PathBuf>,
     },
+}
+
+impl ServeArgs {
+    /// What these arguments lay on top of the files.
+    pub fn overrides(&self) -> Overrides {
+        Overrides {
+            hypervisors: self.hypervisor.clone(),
+            listen: self.listen.clone(),
+            check_directory: self.migrate_check_dir.clone(),
+            check_timeout: self.migrate_check_timeout.map(|s| Duration::from_secs(s.into())),
+        }
+    }
 }
 
 #[cfg(test)]

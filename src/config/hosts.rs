@@ -1,0 +1,379 @@
+//! `[[hypervisor]]`, `[checks]`, `[migration]` and what of `[compatibility]` concerns them.
+
+use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf, time::Duration};
+
+use super::{
+    Choice, Place, Section,
+    section::Setting,
+    value::{Bytes, OneOrMany},
+};
+
+/// One `[[hypervisor]]`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Hypervisor {
+    /// The connection's URI.
+    pub uri: String,
+    /// The prefix of its classes.
+    pub prefix: Prefix,
+}
+
+/// The prefix of the classes of a hypervisor connection.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[expect(missing_docs, reason = "the names are the prefixes")]
+pub enum Prefix {
+    Kvm,
+    Xen,
+    Lxc,
+}
+
+impl Choice for Prefix {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("KVM", Self::Kvm),
+        ("Xen", Self::Xen),
+        ("LXC", Self::Lxc),
+        // As it stands in class names.
+        ("KVM_", Self::Kvm),
+        ("Xen_", Self::Xen),
+        ("LXC_", Self::Lxc),
+    ];
+}
+
+impl Prefix {
+    /// As class names begin, without the underscore.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Kvm => "KVM",
+            Self::Xen => "Xen",
+            Self::Lxc => "LXC",
+        }
+    }
+
+    /// What a connection's URI suggests. libvirt's test driver stands in for the usual case.
+    fn of_uri(uri: &str) -> Self {
+        let scheme = uri.split([':', '+']).next().unwrap_or_default();
+        match scheme {
+            "xen" => Self::Xen,
+            "lxc" => Self::Lxc,
+            _ => Self::Kvm,
+        }
+    }
+}
+
+/// `[checks]`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Checks {
+    /// The administrator's directory.
+    pub directory: PathBuf,
+    /// The vendor's directory.
+    pub vendor_directory: Option<PathBuf>,
+    /// How long a program may run.
+    pub timeout: Duration,
+    /// How long single programs may run, by name.
+    pub timeouts: BTreeMap<String, Duration>,
+    /// How long SIGTERM is given before SIGKILL; zero sends SIGKILL at once.
+    pub grace: Duration,
+    /// Programs of one request at once.
+    pub parallel: NonZeroUsize,
+    /// Programs of all requests at once.
+    pub parallel_total: NonZeroUsize,
+    /// What a missing directory means.
+    pub when_directory_missing: MissingDirectory,
+    /// The user programs run as; `None` is the daemon's own.
+    pub user: Option<String>,
+    /// Built-in checks that are not as strict as they could be, by code.
+    pub builtin: BTreeMap<String, Override>,
+    /// Resource limits of programs.
+    pub resources: Resources,
+}
+
+/// Resource limits of a check program (setrlimit).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(missing_docs, reason = "the names are the keys of [checks.resources]")]
+pub struct Resources {
+    pub open_files: u64,
+    pub processes: u64,
+    pub file_size: u64,
+    pub address_space: u64,
+}
+
+/// What a missing check directory means.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum MissingDirectory {
+    /// No guest may migrate.
+    Fail,
+    /// There are no checks.
+    Pass,
+}
+
+impl Choice for MissingDirectory {
+    const WORDS: &'static [(&'static str, Self)] = &[("fail", Self::Fail), ("pass", Self::Pass)];
+}
+
+/// What becomes of a built-in check's finding.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Override {
+    /// The check does not run.
+    Off,
+    /// Its errors are warnings.
+    Warn,
+}
+
+impl Choice for Override {
+    const WORDS: &'static [(&'static str, Self)] = &[("off", Self::Off), ("warn", Self::Warn)];
+}
+
+/// How a failed check is answered.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CheckFailure {
+    /// Return value 0 and IsMigratable FALSE, as libvirt-cim was released.
+    Verdict,
+    /// CIM_ERR_FAILED, as the original patch had it.
+    Error,
+}
+
+impl Choice for CheckFailure {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("verdict", Self::Verdict), ("error", Self::Error)];
+}
+
+/// `[migration]`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Migration {
+    /// Who manages a migration.
+    pub mode: MigrationMode,
+    /// Destinations a client may name; `None` is any.
+    pub allowed_destinations: Option<Vec<String>>,
+    /// Transports a client may name.
+    pub allowed_transports: Vec<Transport>,
+    /// The transport where a client names none.
+    pub default_transport: Transport,
+    /// Names to which the administrator gave exact URIs.
+    pub destinations: BTreeMap<String, Destination>,
+    /// Outgoing migrations at once.
+    pub max_outgoing: NonZeroUsize,
+    /// Migrations to one destination at once.
+    pub max_per_destination: NonZeroUsize,
+    /// How long a guest may take to shut down for a restart migration.
+    pub shutdown_timeout: Duration,
+    /// The JobState of a job that failed.
+    pub failed_job_state: FailedJobState,
+}
+
+/// Who manages a migration.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum MigrationMode {
+    /// The source's libvirtd, which carries on without us.
+    PeerToPeer,
+    /// We do.
+    Direct,
+}
+
+impl Choice for MigrationMode {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("peer-to-peer", Self::PeerToPeer), ("direct", Self::Direct)];
+}
+
+/// How the destination's libvirtd is reached.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[expect(missing_docs, reason = "the names are libvirt-cim's TransportType values")]
+pub enum Transport {
+    Ssh,
+    Tls,
+    TlsStrict,
+    Tcp,
+    Unix,
+}
+
+impl Choice for Transport {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("ssh", Self::Ssh),
+        ("tls", Self::Tls),
+        ("tls-strict", Self::TlsStrict),
+        ("tcp", Self::Tcp),
+        ("unix", Self::Unix),
+    ];
+}
+
+/// The exact URIs of a destination's name.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Destination {
+    /// The connection's URI.
+    pub uri: String,
+    /// The migration's URI.
+    pub migration_uri: Option<String>,
+}
+
+/// The JobState of a job that failed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum FailedJobState {
+    /// 7, as libvirt-cim has it.
+    Completed,
+    /// 10.
+    Exception,
+}
+
+impl Choice for FailedJobState {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("completed", Self::Completed), ("exception", Self::Exception)];
+}
+
+/// Reads `[[hypervisor]]`; without any it is the system's QEMU.
+pub(super) fn hypervisors(root: &mut Section<'_>) -> Vec<Hypervisor> {
+    let mut hypervisors: Vec<Hypervisor> = Vec::new();
+    for (mut section, place) in root.list("hypervisor").unwrap_or_default() {
+        let uri = section.setting::<String>("uri");
+        let prefix = section.setting::<Prefix>("prefix");
+        match uri {
+            None => section.report(&place, "hypervisor.uri is missing"),
+            Some(uri) => {
+                check_uri(&section, "uri", &uri);
+                let prefix = prefix.map_or_else(|| Prefix::of_uri(&uri.value), |set| set.value);
+                if let Some(other) = hypervisors.iter().find(|other| other.prefix == prefix) {
+                    let message = format!(
+                        "{} and {} have the prefix {} both: give one of them another prefix",
+                        other.uri,
+                        uri.value,
+                        prefix.as_str()
+                    );
+                    section.report(&uri.place, message);
+                }
+                hypervisors.push(Hypervisor { uri: uri.value, prefix });
+            }
+        }
+        section.finish();
+    }
+    if hypervisors.is_empty() {
+        hypervisors.push(Hypervisor { uri: "qemu:///system".into(), prefix: Prefix::Kvm });
+    }
+    hypervisors
+}
+
+/// A libvirt URI begins with a driver's name.
+fn check_uri(section: &Section<'_>, key: &str, uri: &Setting<String>) {
+    let scheme = uri.value.split_once("://").map(|(scheme, _)| scheme);
+    let good = scheme.is_some_and(|scheme| {
+        scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+            && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+    });
+    if !good {
+        let name = section.full(key);
+        let message =
+            format!("{name}: expected a URI like \"qemu:///system\", found {:?}", uri.value);
+        section.report(&uri.place, message);
+    }
+}
+
+/// Reads `[checks]`.
+pub(super) fn checks(root: &mut Section<'_>) -> Checks {
+    let mut section = root.section("checks");
+    let cpus = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let timeout = section.setting::<Duration>("timeout");
+    let mut timeouts = BTreeMap::new();
+    for (program, setting) in section.section("timeouts").entries::<Duration>() {
+        not_zero(&section, &format!("timeouts.{program}"), &setting);
+        timeouts.insert(program, setting.value);
+    }
+    if let Some(timeout) = &timeout {
+        not_zero(&section, "timeout", timeout);
+    }
+    let parallel = section.or("parallel", cpus);
+    let checks = Checks {
+        directory: section.or("directory", PathBuf::from("/usr/libexec/extchecks")),
+        vendor_directory: section.optional("vendor-directory"),
+        timeout: timeout.map_or(Duration::from_secs(10), |timeout| timeout.value),
+        timeouts,
+        grace: section.or("grace", Duration::ZERO),
+        parallel,
+        parallel_total: section
+            .or("parallel-total", parallel.saturating_mul(NonZeroUsize::MIN.saturating_add(3))),
+        when_directory_missing: section.or("when-directory-missing", MissingDirectory::Fail),
+        user: section.optional("user"),
+        builtin: section
+            .section("builtin")
+            .entries::<Override>()
+            .into_iter()
+            .map(|(code, setting)| (code, setting.value))
+            .collect(),
+        resources: resources(&mut section),
+    };
+    section.finish();
+    checks
+}
+
+fn resources(checks: &mut Section<'_>) -> Resources {
+    let mut section = checks.section("resources");
+    let count = |section: &mut Section<'_>, key, default: u64| {
+        section.optional::<NonZeroUsize>(key).map_or(default, |count| count.get() as u64)
+    };
+    let bytes = |section: &mut Section<'_>, key, default: u64| {
+        section.optional::<Bytes>(key).map_or(default, |bytes| bytes.0.get() as u64)
+    };
+    let resources = Resources {
+        open_files: count(&mut section, "open-files", 256),
+        processes: count(&mut section, "processes", 512),
+        file_size: bytes(&mut section, "file-size", 16 << 20),
+        address_space: bytes(&mut section, "address-space", 2 << 30),
+    };
+    section.finish();
+    resources
+}
+
+fn not_zero(section: &Section<'_>, key: &str, setting: &Setting<Duration>) {
+    if setting.value.is_zero() {
+        section.report(&setting.place, format!("{} must be greater than 0", section.full(key)));
+    }
+}
+
+/// Reads `[migration]`.
+pub(super) fn migration(root: &mut Section<'_>) -> Migration {
+    let mut section = root.section("migration");
+    let allowed_transports = section.setting::<OneOrMany<Transport>>("allowed-transports");
+    let default_transport = section.setting::<Transport>("default-transport");
+    // libvirt-cim's, without the one that does not verify whom it talks to.
+    let usual = [Transport::Ssh, Transport::TlsStrict, Transport::Tcp, Transport::Unix];
+    let allowed = allowed_transports.map_or(usual.to_vec(), |transports| transports.value.0);
+    let default = default_transport.as_ref().map_or(Transport::Ssh, |transport| transport.value);
+    if !allowed.contains(&default) {
+        let place = default_transport.map_or(Place::Nowhere, |transport| transport.place);
+        section.report(&place, "migration.default-transport is not in allowed-transports");
+    }
+    let shutdown_timeout = section.setting::<Duration>("shutdown-timeout");
+    if let Some(timeout) = &shutdown_timeout {
+        not_zero(&section, "shutdown-timeout", timeout);
+    }
+    let two = NonZeroUsize::MIN.saturating_add(1);
+    let migration = Migration {
+        mode: section.or("mode", MigrationMode::PeerToPeer),
+        allowed_destinations: section
+            .optional::<OneOrMany<String>>("allowed-destinations")
+            .map(|destinations| destinations.0),
+        allowed_transports: allowed,
+        default_transport: default,
+        destinations: destinations(&mut section),
+        max_outgoing: section.or("max-outgoing", two),
+        max_per_destination: section.or("max-per-destination", two),
+        shutdown_timeout: shutdown_timeout
+            .map_or(Duration::from_secs(120), |timeout| timeout.value),
+        failed_job_state: section.or("failed-job-state", FailedJobState::Completed),
+    };
+    section.finish();
+    migration
+}
+
+fn destinations(migration: &mut Section<'_>) -> BTreeMap<String, Destination> {
+    let mut destinations = BTreeMap::new();
+    for (name, mut section, place) in migration.section("destinations").subsections() {
+        let uri = section.setting::<String>("uri");
+        let migration_uri = section.setting::<String>("migration-uri");
+        match &uri {
+            Some(uri) => check_uri(&section, "uri", uri),
+            None => section.report(&place, format!("{} is missing", section.full("uri"))),
+        }
+        section.finish();
+        if let Some(uri) = uri {
+            let migration_uri = migration_uri.map(|setting| setting.value);
+            destinations.insert(name, Destination { uri: uri.value, migration_uri });
+        }
+    }
+    destinations
+}

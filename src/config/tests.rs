@@ -1,0 +1,342 @@
+//! What a configuration may say, and what is said about it if it may not.
+
+use std::{fs, net::SocketAddr, path::Path, time::Duration};
+
+use super::*;
+use crate::http::{AuthMode, ListenAddress};
+
+/// Loads `text` as the main file, with fragments `(name, text)` beside it.
+fn load_text(
+    text: &str,
+    fragments: &[(&str, &str)],
+    overrides: &Overrides,
+) -> Result<Config, Vec<String>> {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("virtcimd.toml");
+    fs::write(&file, text).unwrap();
+    fs::create_dir(directory.path().join("virtcimd.d")).unwrap();
+    for (name, text) in fragments {
+        fs::write(directory.path().join("virtcimd.d").join(name), text).unwrap();
+    }
+    let prefix = format!("{}/", directory.path().display());
+    load(Some(&file), overrides).map_err(|ConfigError(problems)| {
+        problems.iter().map(|problem| problem.to_string().replace(&prefix, "")).collect()
+    })
+}
+
+#[track_caller]
+fn good(text: &str) -> Config {
+    load_text(text, &[], &Overrides::default()).unwrap_or_else(|p| panic!("{text}: {p:#?}"))
+}
+
+/// `text` has exactly this problem.
+#[track_caller]
+fn bad(text: &str, problem: &str) {
+    let problems = load_text(text, &[], &Overrides::default()).expect_err(text);
+    assert_eq!(problems, [problem], "{text}");
+}
+
+fn addresses(config: &Config) -> Vec<String> {
+    let addresses = config.http.listeners.iter().map(|listener| match &listener.address {
+        ListenAddress::Http(address) => format!("http {address}"),
+        ListenAddress::Https(address) => format!("https {address}"),
+        ListenAddress::Unix(path) => format!("unix {}", path.display()),
+    });
+    addresses.collect()
+}
+
+#[test]
+fn no_word_at_all_is_a_safe_configuration() {
+    let config = good("");
+    assert!(
+        matches!(&config.http.auth.mode, AuthMode::UsersFile(path) if path == Path::new("/etc/virtcimd/users"))
+    );
+    let loopback = |listener: &http::Listener| match &listener.address {
+        ListenAddress::Http(address) => address.ip().is_loopback() && address.port() == 5988,
+        ListenAddress::Https(_) => false,
+        ListenAddress::Unix(_) => true,
+    };
+    assert!(config.http.listeners.iter().all(loopback));
+    assert_eq!(config.http.listeners.len(), 3);
+    assert_eq!(config.checks.directory, Path::new("/usr/libexec/extchecks"));
+    assert_eq!(config.checks.timeout, Duration::from_secs(10));
+    assert_eq!(config.checks.when_directory_missing, MissingDirectory::Fail);
+    assert_eq!(config.hypervisors[0].uri, "qemu:///system");
+}
+
+#[test]
+fn every_key_of_the_design_is_understood() {
+    let config = good(
+        r#"
+        [listen]
+        http = "127.0.0.1:5988"
+        https = ["0.0.0.0:5989", "[::]:5989"]
+        unix = "/run/x.sock"
+        [tls]
+        certificate = "/c.pem"
+        private-key = "/k.pem"
+        client-ca = "/ca.pem"
+        [auth]
+        mode = "users-file"
+        users-file = "/u"
+        [auth.groups]
+        wheel = "admin"
+        [auth.certificates]
+        robot = "checker"
+        [[hypervisor]]
+        uri = "qemu:///system"
+        [[hypervisor]]
+        uri = "test:///default"
+        prefix = "Xen"
+        [checks]
+        directory = "/d"
+        vendor-directory = "/v"
+        timeout = "2s"
+        grace = "250ms"
+        parallel = 2
+        parallel-total = 4
+        when-directory-missing = "pass"
+        user = "nobody"
+        [checks.timeouts]
+        "20-storage" = "1m"
+        [checks.builtin]
+        VMC007 = "off"
+        [checks.resources]
+        open-files = 64
+        file-size = "1 MiB"
+        [migration]
+        mode = "direct"
+        allowed-destinations = ["*.example.com", "192.0.2.0/24"]
+        allowed-transports = ["ssh", "tls"]
+        default-transport = "tls"
+        max-outgoing = 3
+        max-per-destination = 1
+        shutdown-timeout = "5m"
+        failed-job-state = "exception"
+        [migration.destinations.other]
+        uri = "test:///file.xml"
+        migration-uri = "tcp://10.0.0.1"
+        [jobs]
+        keep = "1h"
+        [compatibility]
+        pywbem-booleans = "off"
+        check-failure = "error"
+        [indications]
+        [limits]
+        connections = 10
+        body-size = "1 MiB"
+        queued-checks = 5
+        [schema]
+        directories = ["/s"]
+        [store]
+        path = "/db"
+        [log]
+        format = "json"
+        level = "debug"
+        [daemon]
+        runtime-directory = "/r"
+        stop-timeout = "5s"
+        "#,
+    );
+    assert_eq!(
+        addresses(&config),
+        ["http 127.0.0.1:5988", "https 0.0.0.0:5989", "https [::]:5989", "unix /run/x.sock"]
+    );
+    assert_eq!(config.hypervisors[1].prefix, Prefix::Xen);
+    assert_eq!(config.checks.timeouts["20-storage"], Duration::from_secs(60));
+    assert_eq!(config.checks.builtin["VMC007"], Override::Off);
+    assert_eq!(config.migration.destinations["other"].uri, "test:///file.xml");
+    assert_eq!(config.limits.queued_checks, 5);
+    assert_eq!(config.http.limits.body_size.get(), 1 << 20);
+}
+
+#[test]
+fn every_problem_is_reported_at_once_with_its_line() {
+    let text = "[checks]\ntimeuot = \"10s\"\ntimeout = 10\n\n[checkz]\n\
+                [listen]\nhttp = \"0.0.0.0:5988\"\n[limits]\nconnections = 0\n";
+    let fragment = "[auth]\nmode = \"nobody\"\n";
+    let problems =
+        load_text(text, &[("50-auth.toml", fragment)], &Overrides::default()).unwrap_err();
+    assert_eq!(
+        problems,
+        [
+            "virtcimd.d/50-auth.toml:2: auth.mode: expected \"users-file\" or \"pam\" or \"none\", \
+             found \"nobody\"",
+            "virtcimd.toml:2: unknown key `checks.timeuot`; did you mean `timeout`?",
+            "virtcimd.toml:3: checks.timeout: expected a duration with its unit: write \"10s\"",
+            "virtcimd.toml:5: unknown section `checkz`; did you mean `checks`?",
+            "virtcimd.toml:7: passwords would cross the network in clear text on 0.0.0.0:5988: use \
+             https, or set listen.allow-cleartext = true",
+            "virtcimd.toml:9: limits.connections: expected a number greater than 0, found 0",
+        ]
+    );
+}
+
+#[test]
+fn an_unknown_key_is_found_in_every_section() {
+    for section in [
+        "listen",
+        "tls",
+        "auth",
+        "checks",
+        "checks.resources",
+        "migration",
+        "jobs",
+        "compatibility",
+        "indications",
+        "limits",
+        "schema",
+        "store",
+        "log",
+        "daemon",
+    ] {
+        let problems = load_text(&format!("[{section}]\nqqqqqq = 1\n"), &[], &Overrides::default())
+            .expect_err(section);
+        let start = format!("virtcimd.toml:2: unknown key `{section}.qqqqqq`; known here: ");
+        assert!(problems.len() == 1 && problems[0].starts_with(&start), "{problems:?}");
+    }
+    bad(
+        "[[hypervisor]]\nuri = \"test:///default\"\nprefx = \"KVM\"\n",
+        "virtcimd.toml:3: unknown key `hypervisor.prefx`; did you mean `prefix`?",
+    );
+    bad(
+        "[migration.destinations.x]\nuri = \"test:///default\"\nurl = \"y\"\n",
+        "virtcimd.toml:3: unknown key `migration.destinations.x.url`; did you mean `uri`?",
+    );
+}
+
+#[test]
+fn text_that_is_no_toml_is_reported_with_its_line() {
+    let problems = load_text("[checks]\ntimeout = \n", &[], &Overrides::default()).unwrap_err();
+    assert!(problems[0].starts_with("virtcimd.toml:2: "), "{problems:?}");
+}
+
+#[test]
+fn authentication_is_never_off_on_the_network() {
+    bad(
+        "[auth]\nmode = \"none\"\n[listen]\nhttp = \"0.0.0.0:5988\"\nallow-cleartext = true\n",
+        "virtcimd.toml:4: auth.mode \"none\" is for loopback only, and 0.0.0.0:5988 is open to the \
+         network",
+    );
+    good("[auth]\nmode = \"none\"\n");
+    good("[auth]\nmode = \"none\"\n[listen]\nhttp = \"127.0.0.2:0\"\n");
+    // Also where the listener is a default and only the mode was written.
+    let problems = load_text(
+        "[auth]\nmode = \"none\"\n[tls]\ncertificate = \"/c\"\nprivate-key = \"/k\"\n",
+        &[],
+        &Overrides::default(),
+    )
+    .unwrap_err();
+    assert!(problems.iter().all(|p| p.starts_with("virtcimd.toml:2: auth.mode")), "{problems:?}");
+    // And where the command line opens the network.
+    let overrides = Overrides { listen: vec!["0.0.0.0:0".into()], ..Overrides::default() };
+    let problems = load_text("[auth]\nmode = \"none\"\n", &[], &overrides).unwrap_err();
+    assert_eq!(
+        problems,
+        ["--listen: auth.mode \"none\" is for loopback only, and 0.0.0.0:0 is open to the network"]
+    );
+}
+
+#[test]
+fn cleartext_on_the_network_must_be_asked_for() {
+    bad(
+        "[listen]\nhttp = \"192.0.2.1:5988\"\n",
+        "virtcimd.toml:2: passwords would cross the network in clear text on 192.0.2.1:5988: use \
+         https, or set listen.allow-cleartext = true",
+    );
+    good("[listen]\nhttp = \"192.0.2.1:5988\"\nallow-cleartext = true\n");
+}
+
+#[test]
+fn a_certificate_needs_its_key_and_https_needs_both() {
+    bad(
+        "[tls]\ncertificate = \"/c\"\n",
+        "virtcimd.toml:2: tls.certificate needs tls.private-key beside it",
+    );
+    bad("[tls]\nclient-ca = \"/c\"\n", "virtcimd.toml:2: tls.certificate is missing");
+    bad(
+        "[listen]\nhttps = \"[::]:5989\"\n",
+        "virtcimd.toml:2: a listener for https needs tls.certificate and tls.private-key",
+    );
+    let config = good("[tls]\ncertificate = \"/c\"\nprivate-key = \"/k\"\n");
+    assert!(addresses(&config).contains(&"https [::]:5989".to_string()));
+}
+
+#[test]
+fn zero_is_no_limit() {
+    for line in ["body-size = 0", "idle-time = \"0s\"", "xml-depth = 0", "requests = -1"] {
+        let problems = load_text(&format!("[limits]\n{line}\n"), &[], &Overrides::default());
+        assert_eq!(problems.expect_err(line).len(), 1, "{line}");
+    }
+    bad("[checks]\ntimeout = \"0s\"\n", "virtcimd.toml:2: checks.timeout must be greater than 0");
+}
+
+#[test]
+fn hypervisors_have_different_prefixes() {
+    bad(
+        "[[hypervisor]]\nuri = \"qemu:///system\"\n[[hypervisor]]\nuri = \"test:///default\"\n",
+        "virtcimd.toml:4: qemu:///system and test:///default have the prefix KVM both: give one of \
+         them another prefix",
+    );
+    bad(
+        "[[hypervisor]]\nuri = \"qemu\"\n",
+        "virtcimd.toml:2: hypervisor.uri: expected a URI like \"qemu:///system\", found \"qemu\"",
+    );
+    bad("[[hypervisor]]\nprefix = \"Xen\"\n", "virtcimd.toml:1: hypervisor.uri is missing");
+    assert_eq!(good("[[hypervisor]]\nuri = \"lxc:///\"\n").hypervisors[0].prefix, Prefix::Lxc);
+}
+
+#[test]
+fn fragments_are_merged_in_the_order_of_their_names() {
+    let config = load_text(
+        "[checks]\ntimeout = \"1s\"\nparallel = 3\n[[hypervisor]]\nuri = \"qemu:///system\"\n",
+        &[
+            ("20-b.toml", "[checks]\ntimeout = \"3s\"\n"),
+            ("10-a.toml", "[checks]\ntimeout = \"2s\"\n[[hypervisor]]\nuri = \"lxc:///\"\n"),
+            ("90-not.conf", "[checks]\ntimeout = \"9s\"\n"),
+            (".hidden.toml", "[checks]\ntimeout = \"9s\"\n"),
+        ],
+        &Overrides::default(),
+    )
+    .unwrap();
+    assert_eq!(config.checks.timeout, Duration::from_secs(3));
+    assert_eq!(config.checks.parallel.get(), 3);
+    assert_eq!(config.hypervisors.len(), 2);
+}
+
+#[test]
+fn the_command_line_wins() {
+    let overrides = Overrides {
+        hypervisors: vec!["test:///default".into()],
+        listen: vec!["127.0.0.1:0".into(), "unix:/x.sock".into(), "http://[::1]:80/".into()],
+        check_directory: Some("/e".into()),
+        check_timeout: Some(Duration::from_secs(7)),
+    };
+    let text = "[listen]\nunix = \"/y.sock\"\nallow-cleartext = true\n[checks]\ndirectory = \"/d\"\n\
+                timeout = \"1s\"\n[[hypervisor]]\nuri = \"qemu:///system\"\n";
+    let config = load_text(text, &[], &overrides).unwrap();
+    assert_eq!(addresses(&config), ["http 127.0.0.1:0", "http [::1]:80", "unix /x.sock"]);
+    assert!(config.http.allow_cleartext);
+    assert_eq!(config.checks.directory, Path::new("/e"));
+    assert_eq!(config.checks.timeout, Duration::from_secs(7));
+    assert_eq!(config.hypervisors.len(), 1);
+    assert_eq!(config.hypervisors[0].uri, "test:///default");
+    let overrides = Overrides { listen: vec!["nowhere".into()], ..Overrides::default() };
+    let problems = load_text("", &[], &overrides).unwrap_err();
+    assert!(problems.len() == 1 && problems[0].starts_with("--listen: "), "{problems:?}");
+}
+
+#[test]
+fn a_named_file_must_exist() {
+    let ConfigError(problems) =
+        load(Some(Path::new("/nonexistent/virtcimd.toml")), &Overrides::default()).unwrap_err();
+    assert_eq!(problems[0].place, Place::WholeFile(Path::new("/nonexistent/virtcimd.toml").into()));
+}
+
+#[test]
+fn addresses_are_literal() {
+    let socket: SocketAddr = "127.0.0.1:5988".parse().unwrap();
+    let config = good("[listen]\nhttp = \"localhost:5988\"\nunix = []\n");
+    assert_eq!(config.http.listeners[0].address, ListenAddress::Http(socket));
+    assert_eq!(config.http.listeners.len(), 2);
+}
