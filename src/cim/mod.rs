@@ -12,6 +12,7 @@ mod instance;
 mod name;
 mod operation;
 mod path;
+mod path_text;
 mod status;
 mod value;
 
@@ -27,5 +28,6 @@ pub use operation::{
     ParamValue, Reply, Request,
 };
 pub use path::{ClassPath, InstancePath, Key, KeyValue, ObjectPath};
+pub use path_text::PathError;
 pub use status::{CimError, StatusCode};
 pub use value::{ArrayKind, CimType, DataType, Embedded, Scalar, Value};

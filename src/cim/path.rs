@@ -153,7 +153,7 @@ impl InstancePath {
 
 impl KeyValue {
     /// Whether two key values are equal; a number may be written as a string (DSP0201 lets
-    /// VALUETYPE default to string).
+    /// VALUETYPE default to string), and so may a path.
     pub fn same_value(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Reference(a), Self::Reference(b)) => match (&**a, &**b) {
@@ -162,6 +162,13 @@ impl KeyValue {
             },
             (Self::Integer(n), Self::String(text)) | (Self::String(text), Self::Integer(n)) => {
                 text.trim().parse() == Ok(*n)
+            }
+            (Self::Reference(path), Self::String(text))
+            | (Self::String(text), Self::Reference(path)) => {
+                ObjectPath::parse(text).is_ok_and(|other| match (&**path, &other) {
+                    (ObjectPath::Instance(a), ObjectPath::Instance(b)) => a.same_object(b),
+                    (a, b) => a == b,
+                })
             }
             (a, b) => a == b,
         }
