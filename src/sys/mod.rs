@@ -2,6 +2,8 @@
 //!
 //! Nothing here knows what a check or a migration is.
 
+pub mod blocking;
+
 use std::{future::Future, pin::Pin};
 
 /// A boxed future, for the few traits that are used as objects.
