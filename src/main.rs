@@ -2,27 +2,36 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::Parser;
-use virtcimd::cli::{self, Cli, Command, exit};
+use virtcimd::cli::{self, Cli, Command, exit, user::UserError};
 
 #[expect(clippy::print_stderr, reason = "the last words of a program belong on standard error")]
 fn main() -> ExitCode {
-    match run(&Cli::parse()) {
-        Ok(code) => code.into(),
-        Err(error) => {
-            eprintln!("virtcimd: {error:#}");
-            exit::SOFTWARE.into()
-        }
-    }
+    let code = run(&Cli::parse()).unwrap_or_else(|error| {
+        eprintln!("virtcimd: {error:#}");
+        exit_code(&error)
+    });
+    code.into()
 }
 
 fn run(arguments: &Cli) -> anyhow::Result<u8> {
     let file = arguments.config.as_deref();
     match &arguments.command {
-        Command::CheckConfig => {
-            cli::check_config::run(file).context("cannot write to standard output")
+        Command::CheckConfig => Ok(cli::check_config::run(file)?),
+        Command::User(user) => {
+            cli::user::run(user, file)?;
+            Ok(exit::OK)
         }
-        Command::Serve(_) | Command::Checks(_) | Command::User(_) => Ok(exit::SOFTWARE),
+        Command::Serve(_) | Command::Checks(_) => Ok(exit::SOFTWARE),
+    }
+}
+
+fn exit_code(error: &anyhow::Error) -> u8 {
+    if let Some(error) = error.downcast_ref::<UserError>() {
+        error.exit_code()
+    } else if error.is::<std::io::Error>() {
+        exit::IO
+    } else {
+        exit::SOFTWARE
     }
 }

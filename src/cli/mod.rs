@@ -5,6 +5,8 @@
 
 pub mod check_config;
 pub mod checks;
+pub mod password;
+pub mod user;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -24,8 +26,12 @@ pub mod exit {
     pub const UNAVAILABLE: u8 = 69;
     /// Our own fault.
     pub const SOFTWARE: u8 = 70;
+    /// A file cannot be read.
+    pub const NO_INPUT: u8 = 66;
     /// A file cannot be written.
     pub const CANNOT_CREATE: u8 = 73;
+    /// Nothing can be read or written.
+    pub const IO: u8 = 74;
     /// The configuration is wrong.
     pub const CONFIG: u8 = 78;
 }
@@ -53,8 +59,7 @@ pub enum Command {
     #[command(subcommand)]
     Checks(checks::ChecksCommand),
     /// Manage the users file
-    #[command(subcommand)]
-    User(UserCommand),
+    User(user::UserArgs),
 }
 
 /// What `serve` overrides of the configuration.
@@ -73,39 +78,6 @@ pub struct ServeArgs {
     /// How long a migration check may run
     #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u32).range(1..=86400))]
     pub migrate_check_timeout: Option<u32>,
-}
-
-/// `virtcimd user …`.
-#[derive(Debug, Subcommand)]
-pub enum UserCommand {
-    /// Add a user, or give an existing one a new password or role
-    Add {
-        /// The user's name
-        name: String,
-        /// What the user may do: viewer, checker, operator or admin
-        #[arg(long, default_value = "operator", value_parser = ["viewer", "checker", "operator", "admin"])]
-        role: String,
-        /// Read the password from the first line of standard input instead of asking for it
-        #[arg(long)]
-        password_stdin: bool,
-        /// The users file, if not that of the configuration
-        #[arg(long, value_name = "FILE")]
-        users_file: Option<PathBuf>,
-    },
-    /// Remove a user
-    Remove {
-        /// The user's name
-        name: String,
-        /// The users file, if not that of the configuration
-        #[arg(long, value_name = "FILE")]
-        users_file: Option<PathBuf>,
-    },
-    /// List users and their roles
-    List {
-        /// The users file, if not that of the configuration
-        #[arg(long, value_name = "FILE")]
-        users_file: Option<PathBuf>,
-    },
 }
 
 impl ServeArgs {
@@ -142,9 +114,10 @@ mod tests {
             "virtcimd checks list",
             "virtcimd checks run guest --destination host --parameter a=b --parameter c=",
             "virtcimd user add alice",
-            "virtcimd user add alice --role viewer --password-stdin",
+            "virtcimd user add alice --role viewer --users-file /u",
             "virtcimd user remove alice",
             "virtcimd user list",
+            "virtcimd user list alice",
         ] {
             Cli::try_parse_from(line.split_whitespace()).unwrap_or_else(|e| panic!("{line}: {e}"));
         }

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     http::{
         AuthMode, AuthOptions, Limits, ListenAddress, Listener, Options, PywbemBooleans, TlsFiles,
+        users,
     },
     ops::Role,
 };
@@ -23,12 +24,7 @@ const HTTP_PORT: u16 = 5988;
 const HTTPS_PORT: u16 = 5989;
 
 impl Choice for Role {
-    const WORDS: &'static [(&'static str, Self)] = &[
-        ("viewer", Self::Viewer),
-        ("checker", Self::Checker),
-        ("operator", Self::Operator),
-        ("admin", Self::Admin),
-    ];
+    const WORDS: &'static [(&'static str, Self)] = users::ROLES;
 }
 
 impl Choice for PywbemBooleans {

@@ -1,6 +1,7 @@
 //! Bytes in, bytes out: listeners, TLS, authentication, the CIM-XML binding of DSP0200 §6 and §7.
 
 mod options;
+pub mod users;
 
 pub use options::{
     AuthMode, AuthOptions, Limits, ListenAddress, Listener, Options, PywbemBooleans, TlsFiles,

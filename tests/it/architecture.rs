@@ -119,7 +119,7 @@ const FENCED: &[(&str, Fence)] = &[
     ("argon2", Fence::Only(&["http"])),
     ("toml", Fence::Only(&["config"])),
     ("clap", Fence::Only(&["cli", "main"])),
-    ("anyhow", Fence::Only(&["daemon", "main"])),
+    ("anyhow", Fence::Only(&["cli", "daemon", "main"])),
 ];
 
 enum Fence {
