@@ -1,0 +1,52 @@
+//! Classes as clients ask for them: LocalOnly, IncludeQualifiers, IncludeClassOrigin, PropertyList and
+//! DeepInheritance (DSP0200 §5.3.2.1, §5.3.2.9, §5.3.2.10).
+
+use super::Repository;
+use crate::cim::{CimName, Class, ClassOptions, Qualifier};
+
+impl Repository {
+    /// A class with those of its parts that the options ask for; `None` if there is no such class.
+    ///
+    /// Local are the elements that the class declares or overrides, and of their qualifiers, as of the
+    /// class's, those that it states itself. The property list leaves methods alone.
+    pub fn view(&self, name: &CimName, options: &ClassOptions) -> Option<Class> {
+        let mut class = Class::clone(&*self.class(name)?);
+        if options.local_only {
+            class.properties.retain(|property| !property.propagated);
+            class.methods.retain(|method| !method.propagated);
+        }
+        if let Some(wanted) = &options.properties {
+            class.properties.retain(|property| wanted.contains(&property.name));
+        }
+        let keep = |qualifiers: &mut Vec<Qualifier>| {
+            qualifiers.retain(|qualifier| {
+                options.include_qualifiers && !(options.local_only && qualifier.propagated)
+            });
+        };
+        keep(&mut class.qualifiers);
+        for property in &mut class.properties {
+            keep(&mut property.qualifiers);
+            property.class_origin.take_if(|_| !options.include_class_origin);
+        }
+        for method in &mut class.methods {
+            keep(&mut method.qualifiers);
+            method.parameters.iter_mut().for_each(|parameter| keep(&mut parameter.qualifiers));
+            method.class_origin.take_if(|_| !options.include_class_origin);
+        }
+        Some(class)
+    }
+
+    /// What EnumerateClassNames lists: the classes below a class, or, without one, the roots; only the
+    /// next level or, with deep inheritance, all levels. `None` if there is no such class.
+    pub fn class_names(
+        &self,
+        class: Option<&CimName>,
+        deep_inheritance: bool,
+    ) -> Option<Vec<CimName>> {
+        let top = match class {
+            Some(class) => &self.classes.get(class)?.subclasses,
+            None => &self.roots,
+        };
+        Some(if deep_inheritance { self.below(top).cloned().collect() } else { top.clone() })
+    }
+}
