@@ -13,6 +13,7 @@ mod element;
 mod error;
 mod event;
 pub mod fake;
+pub mod libvirt;
 mod migrator;
 mod resources;
 
