@@ -119,9 +119,8 @@ fn hash_folded<H: Hasher>(text: &str, state: &mut H) {
 }
 
 fn cmp_folded(a: &str, b: &str) -> Ordering {
-    let fold =
-        |text: &'_ str| text.bytes().map(|byte| byte.to_ascii_lowercase()).collect::<Vec<_>>();
-    if a == b { Ordering::Equal } else { fold(a).cmp(&fold(b)) }
+    let (a, b) = (a.bytes(), b.bytes());
+    a.map(|byte| byte.to_ascii_lowercase()).cmp(b.map(|byte| byte.to_ascii_lowercase()))
 }
 
 /// A namespace name such as `root/virt`.

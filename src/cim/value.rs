@@ -1,6 +1,6 @@
 //! CIM types and values (DSP0004 §5.2).
 
-use std::fmt;
+use std::{borrow::Cow, fmt, str::FromStr};
 
 use super::{Class, DateTime, Instance, ObjectPath};
 
@@ -270,7 +270,7 @@ impl Scalar {
             CimType::Boolean if trimmed.eq_ignore_ascii_case("true") => Some(Self::Boolean(true)),
             CimType::Boolean if trimmed.eq_ignore_ascii_case("false") => Some(Self::Boolean(false)),
             CimType::Boolean | CimType::Reference => None,
-            CimType::Real32 => parse_real(trimmed).map(|n| Self::Real32(n as f32)),
+            CimType::Real32 => parse_real(trimmed).map(Self::Real32),
             CimType::Real64 => parse_real(trimmed).map(Self::Real64),
             CimType::Char16 => {
                 let mut units = text.encode_utf16();
@@ -288,6 +288,31 @@ impl Scalar {
             | CimType::Uint64
             | CimType::Sint64 => Self::from_integer(ty, parse_integer(trimmed)?),
         }
+    }
+
+    /// The text CIM-XML writes for the value; [`Scalar::parse`] reads it back. `None` for references
+    /// and embedded objects, which are not plain text.
+    pub fn text(&self) -> Option<Cow<'_, str>> {
+        Some(match self {
+            Self::Boolean(true) => Cow::Borrowed("TRUE"),
+            Self::Boolean(false) => Cow::Borrowed("FALSE"),
+            Self::Uint8(n) => Cow::Owned(n.to_string()),
+            Self::Sint8(n) => Cow::Owned(n.to_string()),
+            Self::Uint16(n) => Cow::Owned(n.to_string()),
+            Self::Sint16(n) => Cow::Owned(n.to_string()),
+            Self::Uint32(n) => Cow::Owned(n.to_string()),
+            Self::Sint32(n) => Cow::Owned(n.to_string()),
+            Self::Uint64(n) => Cow::Owned(n.to_string()),
+            Self::Sint64(n) => Cow::Owned(n.to_string()),
+            Self::Real32(n) => Cow::Owned(real_text(&format!("{n:?}"))),
+            Self::Real64(n) => Cow::Owned(real_text(&format!("{n:?}"))),
+            Self::Char16(unit) => Cow::Owned(
+                char::from_u32((*unit).into()).unwrap_or(char::REPLACEMENT_CHARACTER).into(),
+            ),
+            Self::String(text) | Self::Untyped(text) => Cow::Borrowed(text),
+            Self::DateTime(value) => Cow::Borrowed(value.as_str()),
+            Self::Reference(_) | Self::EmbeddedInstance(_) | Self::EmbeddedClass(_) => return None,
+        })
     }
 
     /// The string, if it is one.
@@ -316,13 +341,28 @@ fn parse_integer(text: &str) -> Option<i128> {
     Some(if negative { -n } else { n })
 }
 
-fn parse_real(text: &str) -> Option<f64> {
+/// Generic so that a real32 is rounded once, not twice by way of a real64.
+fn parse_real<T: FromStr + From<f32>>(text: &str) -> Option<T> {
     match text {
-        "INF" | "+INF" => Some(f64::INFINITY),
-        "-INF" => Some(f64::NEG_INFINITY),
-        "NaN" => Some(f64::NAN),
+        "INF" | "+INF" => Some(f32::INFINITY.into()),
+        "-INF" => Some(f32::NEG_INFINITY.into()),
+        "NaN" => Some(f32::NAN.into()),
         _ if text.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b)) => text.parse().ok(),
         _ => None,
+    }
+}
+
+/// A real as CIM-XML and MOF write it, from what `{:?}` makes of it: the shortest digits that read
+/// back as the same number, always with a point, `E` before an exponent.
+fn real_text(debug: &str) -> String {
+    match (debug, debug.split_once('e')) {
+        ("inf", _) => "INF".to_owned(),
+        ("-inf", _) => "-INF".to_owned(),
+        (_, Some((mantissa, exponent))) if mantissa.contains('.') => {
+            format!("{mantissa}E{exponent}")
+        }
+        (_, Some((mantissa, exponent))) => format!("{mantissa}.0E{exponent}"),
+        (_, None) => debug.to_owned(),
     }
 }
 
@@ -472,6 +512,28 @@ mod tests {
         check(CimType::Real64, "infinity", None);
         check(CimType::String, "  a ", Some(Scalar::String("  a ".into())));
         check(CimType::Reference, "a", None);
+    }
+
+    #[track_caller]
+    fn check_text(scalar: Scalar, text: &str) {
+        assert_eq!(scalar.text().as_deref(), Some(text));
+        let ty = scalar.cim_type().expect("typed");
+        let back = Scalar::parse(ty, text);
+        assert_eq!(format!("{back:?}"), format!("{:?}", Some(scalar)));
+    }
+
+    #[test]
+    fn values_are_written_so_that_they_read_back() {
+        check_text(Scalar::Boolean(false), "FALSE");
+        check_text(Scalar::Sint64(i64::MIN), "-9223372036854775808");
+        check_text(Scalar::Real64(1.0), "1.0");
+        check_text(Scalar::Real64(-1e300), "-1.0E300");
+        check_text(Scalar::Real64(1e-5), "1.0E-5");
+        check_text(Scalar::Real32(0.1), "0.1");
+        check_text(Scalar::Real32(f32::MAX), "3.4028235E38");
+        check_text(Scalar::Real32(f32::NEG_INFINITY), "-INF");
+        check_text(Scalar::Real64(f64::NAN), "NaN");
+        check_text(Scalar::Char16(0x20), " ");
     }
 
     #[test]
