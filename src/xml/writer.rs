@@ -1,0 +1,145 @@
+//! Writes elements into a byte buffer.
+//!
+//! Text is escaped, and what XML can't carry replaced: one odd character in a guest's description
+//! must not make the client reject the whole answer. Empty elements are written `<X></X>`, but for
+//! those that [`Tag::empty`] is for: wbemcli can't read the short form of others.
+
+use super::reader::is_xml;
+
+pub(super) struct Writer<'b> {
+    out: &'b mut Vec<u8>,
+}
+
+/// A start tag that is still open for attributes.
+#[must_use = "a tag must be finished with `open` or `empty`"]
+pub(super) struct Tag<'w, 'b> {
+    writer: &'w mut Writer<'b>,
+}
+
+impl<'b> Writer<'b> {
+    pub(super) fn new(out: &'b mut Vec<u8>) -> Self {
+        Self { out }
+    }
+
+    /// Begins a start tag.
+    pub(super) fn tag(&mut self, name: &str) -> Tag<'_, 'b> {
+        self.raw("<");
+        self.raw(name);
+        Tag { writer: self }
+    }
+
+    /// A start tag without attributes.
+    pub(super) fn open(&mut self, name: &str) {
+        self.tag(name).open();
+    }
+
+    /// An end tag.
+    pub(super) fn close(&mut self, name: &str) {
+        self.raw("</");
+        self.raw(name);
+        self.raw(">");
+    }
+
+    /// An element that holds what `content` writes.
+    pub(super) fn element(&mut self, name: &str, content: impl FnOnce(&mut Self)) {
+        self.open(name);
+        content(self);
+        self.close(name);
+    }
+
+    /// Markup that is complete already.
+    pub(super) fn markup(&mut self, markup: &[u8]) {
+        self.out.extend_from_slice(markup);
+    }
+
+    /// Character data.
+    pub(super) fn text(&mut self, text: &str) {
+        self.escape(text, Place::Content);
+    }
+
+    /// Character data that a reader must not take for padded: if it both begins and ends with
+    /// blanks around a line break, the first of these is written as a reference.
+    pub(super) fn value_text(&mut self, text: &str) {
+        let inner = text.trim_ascii();
+        let head = &text[..text.len() - text.trim_ascii_start().len()];
+        let tail = &text[text.trim_ascii_end().len()..];
+        match head.find('\n') {
+            Some(at) if !inner.is_empty() && tail.contains('\n') => {
+                self.text(&text[..at]);
+                self.raw("&#10;");
+                self.text(&text[at + 1..]);
+            }
+            _ => self.text(text),
+        }
+    }
+
+    fn raw(&mut self, text: &str) {
+        self.out.extend_from_slice(text.as_bytes());
+    }
+
+    fn escape(&mut self, text: &str, place: Place) {
+        let mut written = 0;
+        for (at, byte) in text.bytes().enumerate() {
+            let (replacement, length) = match byte {
+                b'&' => ("&amp;", 1),
+                b'<' => ("&lt;", 1),
+                b'>' => ("&gt;", 1),
+                b'\r' => ("&#13;", 1),
+                b'"' if place == Place::Attribute => ("&quot;", 1),
+                b'\n' if place == Place::Attribute => ("&#10;", 1),
+                b'\t' if place == Place::Attribute => ("&#9;", 1),
+                b'\n' | b'\t' => continue,
+                0..b' ' => ("\u{fffd}", 1),
+                // U+FFFE and U+FFFF begin with this byte.
+                0xef if !text[at..].starts_with(is_xml) => ("\u{fffd}", 3),
+                _ => continue,
+            };
+            self.raw(&text[written..at]);
+            self.raw(replacement);
+            written = at + length;
+        }
+        self.raw(&text[written..]);
+    }
+}
+
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Place {
+    Content,
+    Attribute,
+}
+
+impl Tag<'_, '_> {
+    /// Adds an attribute.
+    pub(super) fn with(self, name: &str, value: &str) -> Self {
+        self.writer.raw(" ");
+        self.writer.raw(name);
+        self.writer.raw("=\"");
+        self.writer.escape(value, Place::Attribute);
+        self.writer.raw("\"");
+        self
+    }
+
+    /// Adds an attribute if there is a value for it.
+    pub(super) fn with_some(self, name: &str, value: Option<&str>) -> Self {
+        match value {
+            Some(value) => self.with(name, value),
+            None => self,
+        }
+    }
+
+    /// Adds a boolean attribute unless it has its default.
+    pub(super) fn with_flag(self, name: &str, value: bool, default: bool) -> Self {
+        let text = if value { "true" } else { "false" };
+        self.with_some(name, (value != default).then_some(text))
+    }
+
+    /// Ends the tag of an element with content.
+    pub(super) fn open(self) {
+        self.writer.raw(">");
+    }
+
+    /// Ends the tag of an element without.
+    pub(super) fn empty(self) {
+        self.writer.raw("/>");
+    }
+}
