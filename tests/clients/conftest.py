@@ -1,0 +1,110 @@
+"""What the client tests share: a daemon with guests of libvirt's test driver."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import harness  # noqa: E402  (the path comes first)
+
+GUESTS = {"web": "running", "old": "paused", "db": "shut off", "asleep": "saved"}
+
+CONFIG = """
+[[hypervisor]]
+uri = "{source}"
+prefix = "KVM"
+
+[auth]
+mode = "none"
+
+[checks]
+directory = "{checks}"
+timeout = "5s"
+
+[migration.destinations.other]
+uri = "{destination}"
+
+[store]
+path = "{directory}/virtcimd.db"
+
+[daemon]
+runtime-directory = "{directory}/run"
+"""
+
+
+def pytest_addoption(parser):
+    parser.addoption("--record", action="store_true", help="write what is answered as what is expected")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def daemon_is_built():
+    if not harness.program().exists():
+        pytest.exit(f"{harness.program()} is missing: run `cargo build --bins` first", returncode=1)
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory):
+    """A directory whose every parent is safe for check programs."""
+    return tmp_path_factory.mktemp("virtcimd")
+
+
+@pytest.fixture(scope="session")
+def checks(home):
+    return harness.Checks(home / "checks")
+
+
+@pytest.fixture(scope="session")
+def config(home, checks):
+    source = harness.driver_host(home / "source.xml", GUESTS)
+    destination = harness.driver_host(home / "destination.xml", {})
+    return CONFIG.format(source=source, destination=destination, checks=checks.directory, directory=home)
+
+
+@pytest.fixture(scope="session")
+def daemon(home, config):
+    daemon = harness.Daemon(home, config).start()
+    yield daemon
+    assert daemon.stop() == 0, daemon.log()
+
+
+@pytest.fixture
+def start_daemon(tmp_path):
+    """For tests that need a daemon configured in their own way."""
+    daemons = []
+
+    def start(config):
+        daemons.append(harness.Daemon(tmp_path, config).start())
+        return daemons[-1]
+
+    yield start
+    for daemon in daemons:
+        daemon.stop()
+
+
+@pytest.fixture
+def connection(daemon):
+    return daemon.connect()
+
+
+@pytest.fixture
+def gate(connection, checks):
+    """The gate with an empty check directory."""
+    checks.clear()
+    yield harness.Gate(connection)
+    checks.clear()
+
+
+@pytest.fixture
+def recorded(request):
+    """Compares a text with the file of that name; --record writes the file."""
+
+    def compare(name, text):
+        path = harness.DATA / name
+        if request.config.getoption("--record"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        assert text == path.read_text(), f"differs from {path} (--record accepts it)"
+
+    return compare

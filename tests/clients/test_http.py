@@ -1,0 +1,162 @@
+"""What goes over the wire besides CIM: methods, headers, identities, odd old clients."""
+
+import base64
+import subprocess
+
+import pytest
+import pywbem
+from harness import Daemon, Gate, program
+
+ENUMERATE = """<?xml version="1.0" encoding="utf-8"?>
+<CIM CIMVERSION="2.0" DTDVERSION="2.0"><MESSAGE ID="4711" PROTOCOLVERSION="1.0"><SIMPLEREQ>
+<IMETHODCALL NAME="EnumerateInstanceNames"><LOCALNAMESPACEPATH><NAMESPACE NAME="root"/><NAMESPACE NAME="virt"/>
+</LOCALNAMESPACEPATH><IPARAMVALUE NAME="ClassName"><CLASSNAME NAME="KVM_ComputerSystem"/></IPARAMVALUE>
+</IMETHODCALL></SIMPLEREQ></MESSAGE></CIM>"""
+
+
+@pytest.mark.parametrize("path", ["/cimom", "/"])
+def test_either_path(daemon, path):
+    response = daemon.post(ENUMERATE, path=path)
+    assert response.status == 200
+    assert 'ID="4711"' in response.text
+    assert response.text.count("<INSTANCENAME ") == 4
+    # Clients that know no chunks.
+    assert int(response.headers["Content-Length"]) == len(response.text.encode())
+
+
+def test_m_post(daemon):
+    headers = {
+        "Man": "http://www.dmtf.org/cim/mapping/http/v1.0 ; ns=73",
+        "73-CIMOperation": "MethodCall",
+        "73-CIMMethod": "EnumerateInstanceNames",
+        "73-CIMObject": "root%2Fvirt",
+    }
+    response = daemon.post(ENUMERATE, headers, method="M-POST")
+    assert response.status == 200
+    assert response.text.count("<INSTANCENAME ") == 4
+
+
+def test_what_old_clients_write(daemon):
+    """Blanks before the declaration, a stray semicolon after the end, padded values, one NAMESPACE."""
+    padded = ENUMERATE.replace('<NAMESPACE NAME="root"/><NAMESPACE NAME="virt"/>', '<NAMESPACE NAME="root/virt"/>')
+    response = daemon.post(f"\n   {padded} ;\n")
+    assert response.status == 200
+    assert response.text.count("<INSTANCENAME ") == 4
+
+
+def test_padded_keys(daemon):
+    body = ENUMERATE.replace("EnumerateInstanceNames", "GetInstance").replace(
+        '<IPARAMVALUE NAME="ClassName"><CLASSNAME NAME="KVM_ComputerSystem"/></IPARAMVALUE>',
+        '<IPARAMVALUE NAME="InstanceName"><INSTANCENAME CLASSNAME="KVM_ComputerSystem">'
+        '<KEYBINDING NAME="CreationClassName"><KEYVALUE>\n KVM_ComputerSystem\n</KEYVALUE></KEYBINDING>'
+        '<KEYBINDING NAME="Name"><KEYVALUE> web </KEYVALUE></KEYBINDING></INSTANCENAME></IPARAMVALUE>',
+    )
+    response = daemon.post(body)
+    assert response.status == 200
+    assert "<ERROR" not in response.text
+    assert '<INSTANCE CLASSNAME="KVM_ComputerSystem">' in response.text
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<CIM",
+        "no XML at all",
+        "",
+        '<?xml version="1.0"?><!DOCTYPE CIM [<!ENTITY a "b">]><CIM/>',
+        ENUMERATE.replace("<CIM ", "<CIM>", 1),
+        "<a>" * 10000,
+    ],
+    ids=["cut", "text", "empty", "doctype", "unclosed", "deep"],
+)
+def test_a_body_that_is_no_request(daemon, body):
+    response = daemon.post(body)
+    assert response.status == 400
+    assert response.headers["CIMError"].startswith("request-not-")
+
+
+def test_versions_that_nobody_speaks(daemon):
+    assert daemon.post(ENUMERATE.replace('CIMVERSION="2.0"', 'CIMVERSION="9.9"')).headers["CIMError"] == "unsupported-cim-version"
+    assert daemon.post(ENUMERATE.replace('PROTOCOLVERSION="1.0"', 'PROTOCOLVERSION="9.9"')).headers["CIMError"] == "unsupported-protocol-version"
+
+
+def test_other_methods_are_refused(daemon):
+    for method in ("GET", "PUT", "DELETE"):
+        assert daemon.post("", method=method).status in (405, 501)
+
+
+# --------------------------------------------------------------- identities
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory, config):
+    """A daemon that wants to know who is asking."""
+    home = tmp_path_factory.mktemp("guarded")
+    users = home / "users"
+    # wbemcli takes the password from a URL and decodes nothing, so one is plain.
+    for name, role, password in (("vera", "viewer", "vera's secret"), ("carl", "checker", "plain")):
+        command = [program(), "user", "add", name, "--role", role, "--password-stdin", "--users-file", users]
+        subprocess.run(command, input=f"{password}\n", text=True, check=True, capture_output=True)
+    guarded_config = config.replace('mode = "none"', f'mode = "users-file"\nusers-file = "{users}"')
+    guarded_config = guarded_config.replace("virtcimd.db", "guarded.db").replace('/run"', '/guarded-run"')
+    daemon = Daemon(home, guarded_config).start()
+    yield daemon
+    daemon.stop()
+
+
+def basic(text):
+    return {"Authorization": "Basic " + base64.b64encode(text.encode()).decode()}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": ""},
+        {"Authorization": "Basic"},
+        {"Authorization": "Basic !!!"},
+        {"Authorization": "Bearer x"},
+        basic(""),
+        basic(":"),
+        basic("vera:"),
+        basic("vera:wrong"),
+        basic("nobody:vera's secret"),
+        basic("vera's secret:vera"),
+    ],
+    ids=str,
+)
+def test_nobody_gets_in_by_chance(guarded, headers):
+    response = guarded.post(ENUMERATE, headers)
+    assert response.status == 401
+    assert response.headers["WWW-Authenticate"].startswith("Basic")
+    assert "INSTANCENAME" not in response.text
+
+
+def test_the_right_password_gets_in(guarded):
+    connection = guarded.connect("vera", "vera's secret")
+    assert len(connection.EnumerateInstanceNames("KVM_ComputerSystem")) == 4
+
+
+def test_pywbem_says_who_was_refused(guarded):
+    with pytest.raises(pywbem.AuthError):
+        guarded.connect("vera", "wrong").EnumerateInstanceNames("KVM_ComputerSystem")
+
+
+def test_a_viewer_looks_and_a_checker_asks(guarded, checks):
+    checks.clear()
+    assert Gate(guarded.connect("carl", "plain")).check()[0] is True
+    with pytest.raises(pywbem.CIMError) as refused:
+        Gate(guarded.connect("vera", "vera's secret")).check()
+    assert refused.value.status_code == pywbem.CIM_ERR_ACCESS_DENIED
+
+
+def test_wbemcli_with_a_password(guarded):
+    def enumerate_with(password):
+        url = guarded.url.replace("://", f"://carl:{password}@")
+        command = ["wbemcli", "ein", f"{url}/root/virt:KVM_ComputerSystem"]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert enumerate_with("plain").stdout.count("KVM_ComputerSystem") >= 4
+    refused = enumerate_with("wrong")
+    assert refused.returncode == 16
+    assert "password" in (refused.stdout + refused.stderr).lower()

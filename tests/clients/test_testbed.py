@@ -1,0 +1,173 @@
+"""The gate between two real libvirt hosts, for real QEMU guests."""
+
+import subprocess
+import sys
+
+import harness
+import pytest
+import pywbem
+
+sys.path.insert(0, str(harness.REPOSITORY / "tests" / "testbed"))
+
+from twohosts.bed import Bed, missing  # noqa: E402  (the path comes first)
+from twohosts.guest import Spec, guest_uuid  # noqa: E402
+from twohosts.host import wait_until  # noqa: E402
+
+reasons = missing()
+pytestmark = pytest.mark.skipif(bool(reasons), reason="; ".join(reasons) or "never")
+
+TESTBED = harness.REPOSITORY / "tests" / "testbed" / "testbed"
+
+CONFIG = """
+[[hypervisor]]
+uri = "{uri}"
+prefix = "KVM"
+
+[auth]
+mode = "none"
+
+[checks]
+directory = "{checks}"
+timeout = "5s"
+
+[migration]
+default-transport = "tcp"
+
+[migration.destinations.hostb]
+uri = "{peer}"
+
+[migration.destinations.myself]
+uri = "{uri}"
+
+[store]
+path = "{directory}/virtcimd.db"
+
+[daemon]
+runtime-directory = "{directory}/run"
+"""
+
+
+@pytest.fixture(scope="module")
+def bed(tmp_path_factory):
+    bed = Bed(tmp_path_factory.mktemp("b") / "bed")
+    bed.up()
+    yield bed
+    bed.down()
+
+
+@pytest.fixture(scope="module")
+def bed_checks(tmp_path_factory):
+    return harness.Checks(tmp_path_factory.mktemp("bed") / "checks")
+
+
+@pytest.fixture(scope="module")
+def bed_daemon(bed, bed_checks, tmp_path_factory):
+    """A daemon outside the namespaces that drives both hosts through their sockets."""
+    home = tmp_path_factory.mktemp("daemon")
+    config = CONFIG.format(uri=bed.a.uri(), peer=bed.b.uri(), checks=bed_checks.directory, directory=home)
+    daemon = harness.Daemon(home, config).start()
+    yield daemon
+    assert daemon.stop() == 0, daemon.log()
+
+
+@pytest.fixture
+def guest(bed):
+    guest = bed.guest("web")
+    guest.define(bed.a)
+    guest.start(bed.a)
+    yield guest
+    guest.remove()
+
+
+@pytest.fixture
+def gate(bed_daemon, bed_checks):
+    bed_checks.clear()
+    return harness.Gate(bed_daemon.connect())
+
+
+def test_a_real_guest_may_move(gate, guest, bed_checks):
+    bed_checks.add("10-good", "exit 0")
+    assert gate.check("web", "hostb") == (True, [])
+
+
+def test_a_check_keeps_it(gate, guest, bed_checks):
+    bed_checks.add("10-bad", "echo not today; exit 1")
+    may_migrate, findings = gate.check("web", "hostb")
+    assert may_migrate is False
+    assert "not today" in findings[0]["Message"]
+
+
+def test_its_state_is_seen(gate, guest, bed):
+    def enabled():
+        return gate.connection.GetInstance(gate.guest("web"))["EnabledState"]
+
+    assert enabled() == 2
+    bed.a.run("virsh", "suspend", "web")
+    assert enabled() == 9
+    bed.a.run("virsh", "resume", "web")
+    assert enabled() == 2
+    bed.a.run("virsh", "destroy", "web")
+    assert enabled() == 3
+
+
+def test_the_name_is_taken_at_the_destination(gate, guest, bed):
+    bed.b.run("virsh", "define", write_other_guest(bed, "web"))
+    may_migrate, findings = gate.check("web", "hostb")
+    assert may_migrate is False
+    assert any("web" in finding["Message"] for finding in findings)
+
+
+def write_other_guest(bed, name):
+    """A guest of the same name that is another one."""
+    path = bed.directory / "shared" / "other.xml"
+    xml = bed.guest(name).xml(Spec())
+    path.write_text(xml.replace(guest_uuid(name), "99999999-9999-4999-8999-999999999999"))
+    return str(path)
+
+
+def test_not_to_itself(gate, guest):
+    """The same host, whatever it is called."""
+    may_migrate, findings = gate.check("web", "myself")
+    assert may_migrate is False
+    assert findings
+
+
+def test_a_destination_that_went_away(gate, guest, bed):
+    bed.b.stop_libvirtd()
+    try:
+        with pytest.raises(pywbem.CIMError) as refused:
+            gate.check("web", "hostb")
+        assert refused.value.status_code == pywbem.CIM_ERR_FAILED
+        assert refused.value.status_description.startswith("Failed to connect to remote host (")
+    finally:
+        bed.b.start_libvirtd()
+    assert gate.check("web", "hostb")[0] is True
+
+
+def test_the_daemon_survives_its_libvirtd(gate, guest, bed):
+    bed.a.stop_libvirtd("KILL")
+    assert gate.connection.EnumerateInstances("KVM_ComputerSystem") == []
+    bed.a.start_libvirtd()
+
+    def sees_the_guest():
+        return len(gate.connection.EnumerateInstances("KVM_ComputerSystem")) == 1
+
+    assert wait_until(sees_the_guest, harness.PATIENCE)
+    assert gate.check("web", "hostb")[0] is True
+
+
+def test_inside_a_host(bed, guest, bed_checks, tmp_path):
+    """As it is installed: on the host, with its libvirtd, reaching the other one by name."""
+    config = CONFIG.format(uri="qemu:///system", peer=bed.b.peer_uri("tls"), checks=bed_checks.directory, directory=tmp_path)
+    path = tmp_path / "virtcimd.toml"
+    path.write_text(config)
+    environment = {**bed.a.environment(), "TESTBED_DIR": str(bed.directory)}
+    done = subprocess.run(
+        [TESTBED, "run", "hosta", harness.program(), "--config", path, "checks", "run", "web", "--destination", "hostb"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=harness.PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
