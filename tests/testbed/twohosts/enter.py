@@ -21,7 +21,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 def run_inside(host, command):
     """Returns the program's exit status, as a shell counts it."""
     cwd = os.getcwd()
-    join_namespaces(host)
+    join(host)
     # A PID namespace is for children: the program is one, and we stay outside.
     signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
     child = os.fork()
@@ -35,13 +35,14 @@ def run_inside(host, command):
     return code if code >= 0 else 128 - code
 
 
-def join_namespaces(host):
+def join(host, namespaces=NAMESPACES):
+    """Moves this process; only its children get into a PID namespace."""
     pid = host.init.pid()
     if pid is None:
         raise BedError(f"{host.name} is not up")
     # All are opened before /proc changes under us.
-    files = [os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in NAMESPACES]
-    for name, file in zip(NAMESPACES, files):
+    files = [os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in namespaces]
+    for name, file in zip(namespaces, files):
         if libc.setns(file, 0) != 0:
             raise BedError(f"{host.name}: {name} namespace: {os.strerror(ctypes.get_errno())}")
         os.close(file)
