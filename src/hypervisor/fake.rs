@@ -135,10 +135,15 @@ impl FakeHypervisor {
     /// Adds a guest, or replaces the one of that name. Watchers hear `Defined`.
     pub fn add_guest(&self, domain: Domain, xml: &str) {
         let (uuid, name) = (domain.uuid.clone(), domain.name.clone());
+        self.add_guest_silently(domain, xml);
+        self.tell(uuid, name, Lifecycle::Defined);
+    }
+
+    /// Adds a guest without a word to anybody, as if the event were lost.
+    pub fn add_guest_silently(&self, domain: Domain, xml: &str) {
         let guest =
             FakeGuest { domain, xml: xml.to_owned(), job: None, completed: None, cancelled: false };
-        self.lock().guests.insert(name.clone(), guest);
-        self.tell(uuid, name, Lifecycle::Defined);
+        self.lock().guests.insert(guest.domain.name.clone(), guest);
     }
 
     /// Changes a guest and tells watchers `change`.

@@ -2,27 +2,31 @@
 //!
 //! [`Hypervisor`] is what a connection can tell, [`Migrator`] what it can do to a guest. Both are
 //! blocking on purpose: libvirt is. `libvirt/` and `fake.rs` implement them; nobody else names a
-//! libvirt type. Async code goes through `Connection` (bounded slots, a deadline for each call,
+//! libvirt type. Async code goes through [`Connection`] (bounded slots, a deadline for each call,
 //! reconnect with back-off).
 //!
 //! What is deliberately absent: CIM. Facts are libvirt's, named as libvirt names them.
 
+mod connection;
 mod domain;
 mod domain_xml;
 mod element;
 mod error;
 mod event;
 pub mod fake;
+mod inventory;
 pub mod libvirt;
 mod migrator;
 mod resources;
 
 use std::{collections::BTreeSet, sync::Arc};
 
+pub use connection::{Connection, ConnectionOptions, ConnectionState, Session};
 pub use domain::{Console, Domain, DomainConfig, DomainState, XmlForm};
 pub use element::{Element, ElementError};
 pub use error::HypervisorError;
 pub use event::{EventSink, HostEvent, Lifecycle, Watch};
+pub use inventory::{DomainChange, DomainEvent};
 pub use migrator::{
     AutoConverge, Compression, JobKind, JobOperation, JobStats, MigrationOrder, Migrator, Route,
     StorageCopy, Transfer,

@@ -11,8 +11,7 @@ use std::{
 
 use super::*;
 use crate::hypervisor::{
-    Connector, Domain, DomainState, HostEvent, Hypervisor, Lifecycle, Migrator, Platform,
-    SecretRef, XmlForm,
+    Connector, Domain, DomainState, HostEvent, Lifecycle, Migrator, Platform, SecretRef, XmlForm,
 };
 
 /// A long time for something that takes microseconds.
@@ -165,7 +164,7 @@ fn events_arrive_until_the_watch_ends() {
     host.suspend("web").unwrap();
     host.destroy("web").unwrap();
     host.undefine("web").unwrap();
-    let mut next = || match events.recv_timeout(SOON).unwrap() {
+    let next = || match events.recv_timeout(SOON).unwrap() {
         HostEvent::Lifecycle { uuid: told, name, change, .. } => {
             assert_eq!((told, name), (uuid(0), "web".to_owned()));
             change
