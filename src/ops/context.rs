@@ -24,6 +24,18 @@ pub enum Role {
     Admin,
 }
 
+impl Role {
+    /// The name in configuration and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Checker => "checker",
+            Self::Operator => "operator",
+            Self::Admin => "admin",
+        }
+    }
+}
+
 /// What an operation knows of its request.
 #[derive(Clone, Debug)]
 pub struct Context {

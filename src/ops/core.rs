@@ -1,0 +1,170 @@
+//! What all operations share: classes, providers, and the paths of objects.
+
+use std::{cmp::Reverse, sync::Arc};
+
+use super::{
+    InstanceProvider, ProviderError, Registry, Space, conform::Conformer, namespaces::Scope,
+};
+use crate::{
+    cim::{
+        CimError, CimName, Class, Instance, InstancePath, Key, KeyValue, ObjectPath,
+        PropertyDeclaration, Scalar, StatusCode, Value,
+    },
+    repository::Repository,
+};
+
+/// Classes and providers.
+pub(super) struct Core {
+    pub(super) repository: Arc<Repository>,
+    pub(super) registry: Registry,
+}
+
+impl Core {
+    /// The class of that name, or the error of an operation that names one that does not exist.
+    pub(super) fn class(
+        &self,
+        name: &CimName,
+        missing: StatusCode,
+    ) -> Result<Arc<Class>, CimError> {
+        self.repository.class(name).ok_or_else(|| no_class(missing, name))
+    }
+
+    pub(super) fn conformer(&self) -> Conformer<'_> {
+        Conformer { repository: &self.repository }
+    }
+
+    /// The instance of that path, whose keys are conformed, if its class is served in `space`.
+    ///
+    /// The provider finds it by the keys it needs; all of them are compared here, in class order and
+    /// strings without regard to case, as libvirt-cim does.
+    pub(super) async fn find(
+        &self,
+        space: Space,
+        path: &InstancePath,
+    ) -> Result<Instance, ProviderError> {
+        let Some(provider) = self.registry.instance(space, &path.class) else {
+            return Err(ProviderError::no_instance());
+        };
+        let found = match provider.get(path).await {
+            Ok(found) => found,
+            Err(ProviderError::Unreachable(_)) => return Err(ProviderError::no_instance()),
+            Err(error) => return Err(error),
+        };
+        let class = self.served_class(provider.class())?;
+        for key in keys(&class) {
+            let matches = match (path.key(&key.name), key_of(&found, &key.name)) {
+                (Some(asked), Some(is)) => same_key(asked, &is),
+                _ => false,
+            };
+            if !matches {
+                return Err(ProviderError::no_instance_with(&key.name));
+            }
+        }
+        Ok(found)
+    }
+
+    /// The path of an instance that a provider made, without host and namespace.
+    pub(super) fn path_of(&self, instance: &Instance) -> Result<InstancePath, ProviderError> {
+        let class = self.served_class(&instance.class)?;
+        let keys = keys(&class).into_iter().map(|key| match key_of(instance, &key.name) {
+            Some(value) => Ok(Key { name: Some(key.name.clone()), value }),
+            None => Err(ProviderError::Failed(format!(
+                "internal error: an instance of {} has no key {}",
+                class.name, key.name
+            ))),
+        });
+        Ok(InstancePath {
+            host: None,
+            namespace: None,
+            class: class.name.clone(),
+            keys: keys.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// The path, in `space`, as it stands in a list: with host and namespace.
+    pub(super) fn listed(&self, scope: &Scope, space: Space, path: InstancePath) -> InstancePath {
+        InstancePath { host: Some(scope.host.clone()), ..self.referred(scope, space, path) }
+    }
+
+    /// The path, in `space`, as it stands in a reference: with a namespace but no host, the one form
+    /// that every client takes for equal to the path it got by enumerating (WIRE §5).
+    pub(super) fn referred(&self, scope: &Scope, space: Space, path: InstancePath) -> InstancePath {
+        InstancePath { host: None, namespace: Some(scope.namespace(space)), ..path }
+    }
+
+    /// The namespace where an instance of that class is found by a client that looks in `scope`.
+    pub(super) fn home(&self, scope: &Scope, class: &CimName) -> Space {
+        self.registry.home(class, scope.space).unwrap_or(scope.space)
+    }
+
+    /// The providers whose instances are of `class` or a class derived from it.
+    pub(super) fn providers(
+        &self,
+        space: Space,
+        class: &CimName,
+    ) -> Vec<Arc<dyn InstanceProvider>> {
+        let serves =
+            |provider: &&Arc<dyn InstanceProvider>| self.repository.is_a(provider.class(), class);
+        self.registry.instances_in(space).filter(serves).cloned().collect()
+    }
+
+    /// Gives references in an instance the namespace of what they refer to, where they have none.
+    pub(super) fn localise(&self, scope: &Scope, instance: &mut Instance) {
+        for value in instance.properties.iter_mut().filter_map(|property| property.value.as_mut()) {
+            self.localise_value(scope, value);
+        }
+    }
+
+    /// Gives references in a value the namespace of what they refer to, where they have none.
+    pub(super) fn localise_value(&self, scope: &Scope, value: &mut Value) {
+        let scalars = match value {
+            Value::Scalar(scalar) => std::slice::from_mut(scalar).iter_mut().collect(),
+            Value::Array(elements) => elements.iter_mut().flatten().collect::<Vec<_>>(),
+        };
+        for scalar in scalars {
+            if let Scalar::Reference(path) = scalar
+                && let ObjectPath::Instance(path) = &mut **path
+                && path.namespace.is_none()
+            {
+                path.namespace = Some(scope.namespace(self.home(scope, &path.class)));
+            }
+        }
+    }
+
+    fn served_class(&self, name: &CimName) -> Result<Arc<Class>, ProviderError> {
+        let missing = || ProviderError::Failed(format!("internal error: {name} is no class"));
+        self.repository.class(name).ok_or_else(missing)
+    }
+}
+
+/// The error of an operation that names a class that does not exist.
+pub(super) fn no_class(status: StatusCode, name: &CimName) -> CimError {
+    CimError::new(status, format!("Class not found: {name}"))
+}
+
+/// The keys in the order of paths: those of derived classes first, as in
+/// `SystemCreationClassName, SystemName, CreationClassName, Name`.
+pub(super) fn keys(class: &Class) -> Vec<&PropertyDeclaration> {
+    let mut keys: Vec<_> = class.keys().collect();
+    // A resolved class has what it inherits first, so an origin that begins later is derived.
+    keys.sort_by_key(|key| {
+        let of_origin = |it: &PropertyDeclaration| it.class_origin == key.class_origin;
+        Reverse(class.properties.iter().position(of_origin))
+    });
+    keys
+}
+
+fn key_of(instance: &Instance, name: &CimName) -> Option<KeyValue> {
+    instance.value(name).and_then(Value::scalar).and_then(KeyValue::from_scalar)
+}
+
+/// Whether a key value that a client sent names what is there. Strings compare without regard to case,
+/// and an empty one counts as missing.
+fn same_key(asked: &KeyValue, is: &KeyValue) -> bool {
+    match (asked, is) {
+        (KeyValue::String(asked), KeyValue::String(is)) => {
+            !asked.is_empty() && asked.eq_ignore_ascii_case(is)
+        }
+        (asked, is) => asked.same_value(is),
+    }
+}
