@@ -1,3 +1,10 @@
 //! The client program: arguments and exit codes; everything else is in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use virtcimd::cli::ctl::Ctl;
+
+fn main() -> ExitCode {
+    Ctl::parse().run()
+}

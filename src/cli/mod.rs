@@ -5,7 +5,9 @@
 
 pub mod check_config;
 pub mod checks;
+pub mod ctl;
 pub mod password;
+pub mod table;
 pub mod user;
 
 use std::{path::PathBuf, time::Duration};
