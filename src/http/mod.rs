@@ -1,7 +1,9 @@
 //! Bytes in, bytes out: listeners, TLS, authentication, the CIM-XML binding of DSP0200 §6 and §7.
 
 mod options;
+mod socket;
 pub mod users;
+mod wire;
 
 pub use options::{
     AuthMode, AuthOptions, Limits, ListenAddress, Listener, Options, PywbemBooleans, TlsFiles,
