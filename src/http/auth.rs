@@ -1,0 +1,547 @@
+//! Who is asking? Decided from the head of a request, before its body is looked at.
+//!
+//! An `Authorization` header is believed or refused, never ignored; without one the connection's own
+//! identity (a client certificate, a unix socket's peer) counts; without either there is no identity.
+//! A password costs much to verify, and Basic authentication sends it with every request: a verified
+//! one is remembered for a minute under a keyed hash that never leaves the process.
+
+use std::{
+    collections::HashMap,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use aws_lc_rs::{hmac, rand::SystemRandom};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use http::{HeaderMap, HeaderValue, header};
+use subtle::ConstantTimeEq;
+use tokio::time::Instant;
+use tracing::{error, info, warn};
+use zeroize::Zeroizing;
+
+use super::{
+    AuthMode, AuthOptions, Limits,
+    peer::{Origin, Peer},
+    users::{MAX_PASSWORD, Users, UsersError},
+};
+use crate::{
+    ops::{Principal, Role},
+    sys::blocking::Slots,
+    telemetry::{AUDIT, Chain, Clean, Throttle},
+};
+
+/// How long a verified password is remembered. A password that was changed or removed in the users
+/// file works on for no longer; a reload forgets all at once.
+const REMEMBERED: Duration = Duration::from_secs(60);
+/// How long a login waits for its turn to be verified.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The period to which `limits.failed-logins` applies.
+const MINUTE: Duration = Duration::from_secs(60);
+/// Origins whose failures are counted at once.
+const MAX_ORIGINS: usize = 10_000;
+
+/// Why a request has no identity.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Denial {
+    /// It brings none, or none that is right.
+    Unauthorized,
+    /// Its origin sent too many wrong passwords; more are looked at after this time.
+    TooMany { retry_after: Duration },
+    /// Too many passwords are being verified.
+    Busy,
+}
+
+/// Decides who is asking.
+pub(super) struct Authenticator {
+    options: AuthOptions,
+    users: Option<UsersFile>,
+    key: hmac::Key,
+    remembered: Mutex<HashMap<String, Remembered>>,
+    failures: Mutex<HashMap<Origin, Bucket>>,
+    failures_allowed: usize,
+    slots: Slots,
+}
+
+/// A user whose password was verified.
+struct Remembered {
+    tag: hmac::Tag,
+    role: Role,
+    until: Instant,
+}
+
+impl Authenticator {
+    /// Reads the users file, if the mode has one. It need not exist: then nobody can log in yet.
+    pub(super) fn new(options: &AuthOptions, limits: &Limits) -> Result<Self, UsersError> {
+        let users = match &options.mode {
+            AuthMode::UsersFile(path) => Some(UsersFile::open(path)?),
+            AuthMode::None => None,
+        };
+        Ok(Self {
+            options: options.clone(),
+            users,
+            key: hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
+                .expect("the system gives random bytes"),
+            remembered: Mutex::default(),
+            failures: Mutex::default(),
+            failures_allowed: limits.failed_logins.get(),
+            slots: Slots::new(limits.logins.get(), limits.connections.get()),
+        })
+    }
+
+    pub(super) fn options(&self) -> &AuthOptions {
+        &self.options
+    }
+
+    /// Reads the users file again and forgets verified passwords. On failure the users read before
+    /// stay valid.
+    pub(super) fn reload(&self) -> Result<(), UsersError> {
+        if let Some(users) = &self.users {
+            users.reload()?;
+        }
+        self.remembered().clear();
+        Ok(())
+    }
+
+    /// The identity of a verified client certificate, if its name has a role.
+    pub(super) fn certificate(&self, common_name: &str) -> Option<Principal> {
+        let role = *self.options.certificates.get(common_name)?;
+        Some(Principal { name: common_name.to_owned(), role })
+    }
+
+    /// Who sent a request with these headers from there.
+    pub(super) async fn authenticate(
+        self: &Arc<Self>,
+        headers: &HeaderMap,
+        peer: &Peer,
+    ) -> Result<Principal, Denial> {
+        let Some(users) = &self.users else { return anonymous(peer) };
+        let mut values = headers.get_all(header::AUTHORIZATION).iter();
+        let credentials = match (values.next(), values.next()) {
+            (None, _) => return peer.identity.clone().ok_or(Denial::Unauthorized),
+            (Some(value), None) => Credentials::read(value),
+            (Some(_), Some(_)) => Err("more than one Authorization header"),
+        };
+        let credentials = credentials.map_err(|reason| {
+            static THROTTLE: Throttle = Throttle::new(20, Duration::from_secs(3));
+            if let Some(suppressed) = THROTTLE.admit() {
+                info!(peer = %peer.name, reason, suppressed, "credentials cannot be understood");
+            }
+            Denial::Unauthorized
+        })?;
+        if let Some(role) = self.recall(&credentials) {
+            return Ok(Principal { name: credentials.name, role });
+        }
+        self.admit(peer)?;
+        let role = self.verify(users, &credentials).await?;
+        match role {
+            Some(role) => {
+                self.remember(&credentials, role);
+                Ok(Principal { name: credentials.name, role })
+            }
+            None => {
+                self.count_failure(peer);
+                let (name, user) = (&peer.name, Clean(&credentials.name));
+                warn!(peer = name, %user, "login refused");
+                info!(target: AUDIT, %user, peer = name, operation = "login", outcome = "refused");
+                Err(Denial::Unauthorized)
+            }
+        }
+    }
+
+    async fn verify(
+        self: &Arc<Self>,
+        users: &UsersFile,
+        credentials: &Credentials,
+    ) -> Result<Option<Role>, Denial> {
+        let (this, users) = (self.clone(), users.clone());
+        let (name, password) = (credentials.name.clone(), credentials.password.clone());
+        let work = move || {
+            let (users, changed) = users.current();
+            if changed {
+                this.remembered().clear();
+            }
+            users.verify(&name, &password)
+        };
+        self.slots.run_within(PATIENCE, work).await.map_err(|_| Denial::Busy)
+    }
+
+    fn tag(&self, credentials: &Credentials) -> hmac::Tag {
+        let mut context = hmac::Context::with_key(&self.key);
+        // The length keeps "ab"+"c" apart from "a"+"bc".
+        context.update(&credentials.name.len().to_le_bytes());
+        context.update(credentials.name.as_bytes());
+        context.update(&credentials.password);
+        context.sign()
+    }
+
+    fn recall(&self, credentials: &Credentials) -> Option<Role> {
+        let tag = self.tag(credentials);
+        let mut remembered = self.remembered();
+        let known = remembered.get(&credentials.name)?;
+        if known.until <= Instant::now() {
+            remembered.remove(&credentials.name);
+            return None;
+        }
+        bool::from(known.tag.as_ref().ct_eq(tag.as_ref())).then_some(known.role)
+    }
+
+    /// There is one entry for a user at most, so there are never more than users.
+    fn remember(&self, credentials: &Credentials, role: Role) {
+        let entry =
+            Remembered { tag: self.tag(credentials), role, until: Instant::now() + REMEMBERED };
+        self.remembered().insert(credentials.name.clone(), entry);
+    }
+
+    fn remembered(&self) -> MutexGuard<'_, HashMap<String, Remembered>> {
+        self.remembered.lock().expect("no holder of this lock panics")
+    }
+
+    /// Refuses an origin that guesses.
+    fn admit(&self, peer: &Peer) -> Result<(), Denial> {
+        let mut failures = self.failures();
+        let Some(bucket) = failures.get_mut(&peer.origin) else { return Ok(()) };
+        bucket.leak(self.failures_allowed);
+        if bucket.level + 1.0 <= self.failures_allowed as f64 {
+            return Ok(());
+        }
+        let excess = bucket.level + 1.0 - self.failures_allowed as f64;
+        let retry_after = MINUTE.mul_f64(excess / self.failures_allowed as f64);
+        Err(Denial::TooMany { retry_after })
+    }
+
+    fn count_failure(&self, peer: &Peer) {
+        let mut failures = self.failures();
+        if failures.len() >= MAX_ORIGINS {
+            let allowed = self.failures_allowed;
+            failures.retain(|_, bucket| {
+                bucket.leak(allowed);
+                bucket.level > 0.0
+            });
+            if failures.len() >= MAX_ORIGINS {
+                // So many origins cannot be told apart any more; start afresh, in bounded memory.
+                failures.clear();
+            }
+        }
+        let empty = Bucket { level: 0.0, leaked: Instant::now() };
+        let bucket = failures.entry(peer.origin).or_insert(empty);
+        bucket.leak(self.failures_allowed);
+        bucket.level += 1.0;
+    }
+
+    fn failures(&self) -> MutexGuard<'_, HashMap<Origin, Bucket>> {
+        self.failures.lock().expect("no holder of this lock panics")
+    }
+}
+
+/// Without authentication everybody on this machine may do everything. Such a listener is bound to
+/// loopback only; should one ever not be, its peers have no identity.
+fn anonymous(peer: &Peer) -> Result<Principal, Denial> {
+    if !peer.is_local() {
+        return Err(Denial::Unauthorized);
+    }
+    let nobody = Principal { name: "anonymous".into(), role: Role::Admin };
+    Ok(peer.identity.clone().unwrap_or(nobody))
+}
+
+/// Failures of one origin; they leak away within a minute.
+struct Bucket {
+    level: f64,
+    leaked: Instant,
+}
+
+impl Bucket {
+    fn leak(&mut self, allowed: usize) {
+        let now = Instant::now();
+        let gone = (now - self.leaked).as_secs_f64() / MINUTE.as_secs_f64() * allowed as f64;
+        self.level = (self.level - gone).max(0.0);
+        self.leaked = now;
+    }
+}
+
+/// What an Authorization header says. Has no `Debug`.
+struct Credentials {
+    name: String,
+    password: Zeroizing<Vec<u8>>,
+}
+
+impl Credentials {
+    /// Reads `Basic` credentials (RFC 7617).
+    fn read(value: &HeaderValue) -> Result<Self, &'static str> {
+        let value = value.as_bytes();
+        let space = value.iter().position(|byte| *byte == b' ').unwrap_or(value.len());
+        let (scheme, token) = value.split_at(space);
+        if !scheme.eq_ignore_ascii_case(b"basic") {
+            return Err("the scheme is not Basic");
+        }
+        let pair = STANDARD.decode(token.trim_ascii()).map(Zeroizing::new);
+        let pair = pair.map_err(|_| "the token is not base64")?;
+        let colon =
+            pair.iter().position(|byte| *byte == b':').ok_or("the token has no colon in it")?;
+        let name = std::str::from_utf8(&pair[..colon]).map_err(|_| "the name is not UTF-8")?;
+        if name.is_empty() || name.chars().any(char::is_control) {
+            return Err("the name is empty or has control characters in it");
+        }
+        let password = &pair[colon + 1..];
+        if password.len() > MAX_PASSWORD {
+            return Err("the password is too long");
+        }
+        Ok(Self { name: name.to_owned(), password: Zeroizing::new(password.to_vec()) })
+    }
+}
+
+/// The users file, read again when it changes.
+#[derive(Clone)]
+struct UsersFile {
+    path: PathBuf,
+    read: Arc<Mutex<Read>>,
+}
+
+struct Read {
+    stamp: Option<Stamp>,
+    users: Arc<Users>,
+}
+
+/// What tells two versions of a file apart: edits replace the file.
+#[derive(Eq, PartialEq)]
+struct Stamp {
+    inode: u64,
+    length: u64,
+    modified: (i64, i64),
+}
+
+impl Stamp {
+    fn of(path: &Path) -> Option<Self> {
+        let metadata = path.metadata().ok()?;
+        Some(Self {
+            inode: metadata.ino(),
+            length: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        })
+    }
+}
+
+impl UsersFile {
+    fn open(path: &Path) -> Result<Self, UsersError> {
+        let stamp = Stamp::of(path);
+        let users = Arc::new(Self::read(path)?);
+        if stamp.is_none() {
+            warn!(path = %path.display(), "there is no users file: nobody can log in by password");
+        }
+        let read = Arc::new(Mutex::new(Read { stamp, users }));
+        Ok(Self { path: path.to_owned(), read })
+    }
+
+    /// A file that is not there is one without users.
+    fn read(path: &Path) -> Result<Users, UsersError> {
+        match Users::read(path) {
+            Err(UsersError::Read { source, .. })
+                if source.kind() == std::io::ErrorKind::NotFound =>
+            {
+                Ok(Users::default())
+            }
+            result => result,
+        }
+    }
+
+    fn reload(&self) -> Result<(), UsersError> {
+        let stamp = Stamp::of(&self.path);
+        let users = Arc::new(Self::read(&self.path)?);
+        *self.lock() = Read { stamp, users };
+        Ok(())
+    }
+
+    /// The users as the file is now, and whether they were read just now. A file that has become
+    /// unreadable changes nothing but the log.
+    fn current(&self) -> (Arc<Users>, bool) {
+        let stamp = Stamp::of(&self.path);
+        let mut read = self.lock();
+        if stamp == read.stamp {
+            return (read.users.clone(), false);
+        }
+        read.stamp = stamp;
+        match Self::read(&self.path) {
+            Ok(users) => {
+                info!(path = %self.path.display(), "users file read again");
+                read.users = Arc::new(users);
+                (read.users.clone(), true)
+            }
+            Err(failure) => {
+                error!(error = %Chain(&failure), "users file is unusable, the users before stay");
+                (read.users.clone(), false)
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Read> {
+        self.read.lock().expect("no holder of this lock panics")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::users;
+
+    struct House {
+        _directory: tempfile::TempDir,
+        path: PathBuf,
+        authenticator: Arc<Authenticator>,
+    }
+
+    fn house(failed_logins: usize) -> House {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("users");
+        users::put(&path, "alice", Role::Operator, b"secret").unwrap();
+        users::put(&path, "b\u{f6}b", Role::Viewer, "pä:ss".as_bytes()).unwrap();
+        let options = AuthOptions {
+            mode: AuthMode::UsersFile(path.clone()),
+            groups: Default::default(),
+            certificates: [("robot".to_string(), Role::Checker)].into(),
+        };
+        let limits =
+            Limits { failed_logins: failed_logins.try_into().unwrap(), ..Limits::default() };
+        let authenticator = Arc::new(Authenticator::new(&options, &limits).unwrap());
+        House { _directory: directory, path, authenticator }
+    }
+
+    fn basic(pair: &str) -> String {
+        format!("Basic {}", STANDARD.encode(pair))
+    }
+
+    fn peer() -> Peer {
+        Peer::network("192.0.2.7:1234".parse().unwrap())
+    }
+
+    async fn ask(house: &House, values: &[&str], peer: &Peer) -> Result<(String, Role), Denial> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers
+                .append(header::AUTHORIZATION, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        let principal = house.authenticator.authenticate(&headers, peer).await?;
+        Ok((principal.name, principal.role))
+    }
+
+    #[tokio::test]
+    async fn only_a_right_password_is_an_identity() {
+        let house = house(1000);
+        let good = ask(&house, &[&basic("alice:secret")], &peer()).await.unwrap();
+        assert_eq!(good, ("alice".into(), Role::Operator));
+        let good = ask(&house, &[&basic("b\u{f6}b:pä:ss")], &peer()).await.unwrap();
+        assert_eq!(good, ("b\u{f6}b".into(), Role::Viewer));
+        assert!(
+            ask(&house, &[&basic("alice:secret").replace("Basic", "bAsIc")], &peer()).await.is_ok()
+        );
+        let valid = basic("alice:secret");
+        for values in [
+            &[][..],
+            &[""],
+            &["Basic"],
+            &["Basic "],
+            &["Bearer abc"],
+            &["Negotiate YII="],
+            &["Basic !!!!"],
+            &["Basic YWxpY2U6c2VjcmV0="],
+            &[&basic("alice:secre")],
+            &[&basic("alice:secret2")],
+            &[&basic("alice:")],
+            &[&basic(":secret")],
+            &[&basic("alice")],
+            &[&basic("Alice:secret")],
+            &[&basic("None:None")],
+            &[&basic("alice\0:secret")],
+            &[&basic("alice:secret\0")],
+            &[&basic(&format!("alice:{}", "x".repeat(2000)))],
+            &[&valid, &valid],
+        ] {
+            let denied = ask(&house, values, &peer()).await.expect_err("an identity from nothing");
+            assert_eq!(denied, Denial::Unauthorized, "{values:?}");
+        }
+        let latin1 = HeaderValue::from_bytes(b"Basic /w==").unwrap();
+        assert!(Credentials::read(&latin1).is_err());
+    }
+
+    #[tokio::test]
+    async fn the_connection_speaks_where_the_header_does_not_and_never_against_it() {
+        let house = house(1000);
+        let robot = house.authenticator.certificate("robot").unwrap();
+        assert!(house.authenticator.certificate("Robot").is_none());
+        let peer = Peer { identity: Some(robot), ..peer() };
+        assert_eq!(ask(&house, &[], &peer).await.unwrap(), ("robot".into(), Role::Checker));
+        let named = ask(&house, &[&basic("alice:secret")], &peer).await.unwrap();
+        assert_eq!(named.0, "alice");
+        for wrong in ["", "Bearer x", &basic("alice:wrong")] {
+            assert_eq!(ask(&house, &[wrong], &peer).await, Err(Denial::Unauthorized), "{wrong}");
+        }
+    }
+
+    #[tokio::test]
+    async fn without_authentication_only_this_machine_has_an_identity() {
+        let options = AuthOptions {
+            mode: AuthMode::None,
+            groups: Default::default(),
+            certificates: Default::default(),
+        };
+        let authenticator = Arc::new(Authenticator::new(&options, &Limits::default()).unwrap());
+        let headers = HeaderMap::new();
+        let local = Peer::network("127.0.0.1:1".parse().unwrap());
+        assert_eq!(authenticator.authenticate(&headers, &local).await.unwrap().role, Role::Admin);
+        assert_eq!(authenticator.authenticate(&headers, &peer()).await, Err(Denial::Unauthorized));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn guessing_is_slowed_down_for_who_guesses_only() {
+        let house = house(2);
+        let wrong = basic("alice:guess");
+        for _ in 0..2 {
+            assert_eq!(ask(&house, &[&wrong], &peer()).await, Err(Denial::Unauthorized));
+        }
+        let denied = ask(&house, &[&basic("alice:secret")], &peer()).await;
+        let Err(Denial::TooMany { retry_after }) = denied else { panic!("{denied:?}") };
+        assert!(retry_after > Duration::ZERO && retry_after <= MINUTE / 2, "{retry_after:?}");
+        // Another address is not affected,
+        let other = Peer::network("192.0.2.8:1".parse().unwrap());
+        assert!(ask(&house, &[&basic("alice:secret")], &other).await.is_ok());
+        // nor are those whose password is known to be right,
+        assert!(ask(&house, &[&basic("alice:secret")], &peer()).await.is_ok());
+        // nor the guesser after a while.
+        tokio::time::advance(retry_after + Duration::from_millis(1)).await;
+        assert_eq!(ask(&house, &[&wrong], &peer()).await, Err(Denial::Unauthorized));
+        assert!(matches!(ask(&house, &[&wrong], &peer()).await, Err(Denial::TooMany { .. })));
+    }
+
+    #[tokio::test]
+    async fn edits_of_the_users_file_take_effect() {
+        let house = house(1000);
+        assert!(ask(&house, &[&basic("alice:secret")], &peer()).await.is_ok());
+        users::put(&house.path, "alice", Role::Viewer, b"new").unwrap();
+        // The verified password is remembered for a while, but not beyond the first other login.
+        let alice = ask(&house, &[&basic("alice:new")], &peer()).await.unwrap();
+        assert_eq!(alice.1, Role::Viewer);
+        assert!(ask(&house, &[&basic("alice:secret")], &peer()).await.is_err());
+        users::remove(&house.path, "alice").unwrap();
+        house.authenticator.reload().unwrap();
+        assert!(ask(&house, &[&basic("alice:new")], &peer()).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_verified_password_is_forgotten_after_a_minute() {
+        let house = house(1000);
+        assert!(ask(&house, &[&basic("alice:secret")], &peer()).await.is_ok());
+        std::fs::remove_file(&house.path).unwrap();
+        assert!(ask(&house, &[&basic("alice:secret")], &peer()).await.is_ok());
+        tokio::time::advance(REMEMBERED).await;
+        assert!(ask(&house, &[&basic("alice:secret")], &peer()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_users_file_that_breaks_leaves_the_users_as_they_were() {
+        let house = house(1000);
+        std::fs::write(&house.path, "nonsense").unwrap();
+        assert!(ask(&house, &[&basic("alice:secret")], &peer()).await.is_ok());
+        assert!(house.authenticator.reload().is_err());
+        assert!(ask(&house, &[&basic("alice:secret")], &peer()).await.is_ok());
+    }
+}
