@@ -133,15 +133,16 @@ impl Authenticator {
         if let Some(role) = self.recall(&credentials) {
             return Ok(Principal { name: credentials.name, role });
         }
-        self.admit(peer)?;
-        let role = self.verify(users, &credentials).await?;
+        // The attempt counts before it is judged: many at once are not one.
+        self.count_attempt(peer)?;
+        let role = self.verify(users, &credentials).await.inspect_err(|_| self.uncount(peer))?;
         match role {
             Some(role) => {
+                self.uncount(peer);
                 self.remember(&credentials, role);
                 Ok(Principal { name: credentials.name, role })
             }
             None => {
-                self.count_failure(peer);
                 let (name, user) = (&peer.name, Clean(&credentials.name));
                 warn!(peer = name, %user, "login refused");
                 info!(target: AUDIT, %user, peer = name, operation = "login", outcome = "refused");
@@ -199,26 +200,11 @@ impl Authenticator {
     }
 
     /// Refuses an origin that guesses.
-    fn admit(&self, peer: &Peer) -> Result<(), Denial> {
-        let mut failures = self.failures();
-        let Some(bucket) = failures.get_mut(&peer.origin) else { return Ok(()) };
-        bucket.leak(self.failures_allowed);
-        if bucket.level + 1.0 <= self.failures_allowed as f64 {
-            return Ok(());
-        }
-        let excess = bucket.level + 1.0 - self.failures_allowed as f64;
-        let retry_after = MINUTE.mul_f64(excess / self.failures_allowed as f64);
-        Err(Denial::TooMany { retry_after })
-    }
-
-    fn count_failure(&self, peer: &Peer) {
+    fn count_attempt(&self, peer: &Peer) -> Result<(), Denial> {
+        let allowed = self.failures_allowed as f64;
         let mut failures = self.failures();
         if failures.len() >= MAX_ORIGINS {
-            let allowed = self.failures_allowed;
-            failures.retain(|_, bucket| {
-                bucket.leak(allowed);
-                bucket.level > 0.0
-            });
+            failures.retain(|_, bucket| bucket.level_of(allowed) > 0.0);
             if failures.len() >= MAX_ORIGINS {
                 // So many origins cannot be told apart any more; start afresh, in bounded memory.
                 failures.clear();
@@ -226,8 +212,19 @@ impl Authenticator {
         }
         let empty = Bucket { level: 0.0, leaked: Instant::now() };
         let bucket = failures.entry(peer.origin).or_insert(empty);
-        bucket.leak(self.failures_allowed);
+        let excess = bucket.level_of(allowed) + 1.0 - allowed;
+        if excess > 0.0 {
+            return Err(Denial::TooMany { retry_after: MINUTE.mul_f64(excess / allowed) });
+        }
         bucket.level += 1.0;
+        Ok(())
+    }
+
+    /// Takes an attempt back that was no failure.
+    fn uncount(&self, peer: &Peer) {
+        if let Some(bucket) = self.failures().get_mut(&peer.origin) {
+            bucket.level = (bucket.level - 1.0).max(0.0);
+        }
     }
 
     fn failures(&self) -> MutexGuard<'_, HashMap<Origin, Bucket>> {
@@ -252,11 +249,13 @@ struct Bucket {
 }
 
 impl Bucket {
-    fn leak(&mut self, allowed: usize) {
+    /// How many failures are left in it now, of those allowed within a minute.
+    fn level_of(&mut self, allowed: f64) -> f64 {
         let now = Instant::now();
-        let gone = (now - self.leaked).as_secs_f64() / MINUTE.as_secs_f64() * allowed as f64;
+        let gone = (now - self.leaked).as_secs_f64() / MINUTE.as_secs_f64() * allowed;
         self.level = (self.level - gone).max(0.0);
         self.leaked = now;
+        self.level
     }
 }
 
