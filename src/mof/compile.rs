@@ -7,13 +7,14 @@ use std::collections::HashMap;
 use super::{
     MofError, Place, Problem, Sources,
     ast::{
-        ClassDeclaration, FlavorWord, InitialValue, Initializer, InstanceDeclaration, Literal,
-        MethodDeclaration, ParameterDeclaration, PropertyDeclaration, QualifierType, QualifierUse,
+        ClassDeclaration, FlavorWord, InitialValue, Initializer, Literal, MethodDeclaration,
+        ParameterDeclaration, PropertyDeclaration, QualifierType, QualifierUse,
     },
+    error::Fault,
 };
 use crate::cim::{
-    self, CimName, CimType, Class, DataType, DateTime, Embedded, Flavor, Instance, Property,
-    Qualifier, QualifierDeclaration, Scalar, Scope, Value,
+    self, CimName, CimType, Class, DataType, DateTime, Embedded, Flavor, ObjectPath, Qualifier,
+    QualifierDeclaration, Scalar, Scope, Value,
 };
 
 /// The qualifier declarations in force.
@@ -66,39 +67,7 @@ pub fn class(
     compile_class(types, declaration).map_err(|fault| fault.located(sources))
 }
 
-/// Compiles an instance whose class, resolved, is at hand. Unknown properties are errors; a string
-/// where the class has an embedded instance is itself read as MOF.
-///
-/// # Errors
-/// Unknown properties and aliases, values of the wrong type.
-pub fn instance(
-    sources: &Sources,
-    class: &Class,
-    aliases: &HashMap<CimName, cim::InstancePath>,
-    declaration: InstanceDeclaration,
-) -> Result<Instance, MofError> {
-    compile_instance(class, aliases, declaration).map_err(|fault| fault.located(sources))
-}
-
-/// What went wrong, and the place in the texts.
-struct Fault {
-    problem: Problem,
-    at: Place,
-    hint: Option<String>,
-}
-
-impl Fault {
-    fn new(problem: Problem, at: Place) -> Self {
-        Self { problem, at, hint: None }
-    }
-
-    fn located(self, sources: &Sources) -> MofError {
-        let hint = self.hint.map(Into::into);
-        MofError { location: sources.locate(self.at), problem: self.problem, hint }
-    }
-}
-
-type Compiled<T> = Result<T, Fault>;
+pub(super) type Compiled<T> = Result<T, Fault>;
 
 fn compile_class(
     types: &QualifierTypes,
@@ -220,9 +189,8 @@ fn compile_qualifiers(
     uses.into_iter()
         .map(|QualifierUse { name, value, flavors }| {
             let Some(declared) = types.get(&name.name) else {
-                let mut fault = Fault::new(Problem::UnknownQualifier(name.name.clone()), name.at);
-                fault.hint = nearest(types.keys(), &name.name);
-                return Err(fault);
+                let fault = Fault::new(Problem::UnknownQualifier(name.name.clone()), name.at);
+                return Err(nearest(fault, types.keys(), &name.name));
             };
             if !declared.scopes.iter().any(|scope| scopes.contains(scope)) {
                 let problem = Problem::WrongScope { qualifier: declared.name.clone(), element };
@@ -272,7 +240,7 @@ fn apply_flavors(mut flavor: Flavor, words: &[(FlavorWord, Place)]) -> Compiled<
     Ok(flavor)
 }
 
-fn initial_value(initializer: Initializer, ty: &DataType) -> Compiled<Option<Value>> {
+pub(super) fn initial_value(initializer: Initializer, ty: &DataType) -> Compiled<Option<Value>> {
     let Initializer { at, value } = initializer;
     match value {
         InitialValue::One(Literal::Null) => Ok(None),
@@ -308,7 +276,10 @@ fn typed(literal: Literal, ty: CimType) -> Result<Option<Scalar>, Problem> {
             CimType::DateTime => {
                 Scalar::DateTime(DateTime::parse(&text).map_err(Problem::DateTime)?)
             }
-            CimType::Reference => return Err(Problem::Reference(text)),
+            CimType::Reference => {
+                let path = ObjectPath::parse(&text).map_err(Problem::Reference)?;
+                Scalar::Reference(Box::new(path))
+            }
             _ => return Err(wrong(format!("{text:?}"))),
         },
         Literal::Alias(name) => return Err(Problem::UnknownAlias(name)),
@@ -338,111 +309,21 @@ fn real(n: f64, ty: CimType) -> Result<Scalar, Problem> {
     Ok(scalar)
 }
 
-fn compile_instance(
-    class: &Class,
-    aliases: &HashMap<CimName, cim::InstancePath>,
-    declaration: InstanceDeclaration,
-) -> Compiled<Instance> {
-    let mut instance = Instance::new(class.name.clone());
-    for (name, initializer) in declaration.properties {
-        let Some(property) = class.property(&name.name) else {
-            let mut fault = Fault::new(
-                Problem::UnknownProperty { class: class.name.clone(), property: name.name.clone() },
-                name.at,
-            );
-            fault.hint = nearest(class.properties.iter().map(|known| &known.name), &name.name);
-            return Err(fault);
-        };
-        let at = initializer.at;
-        let value = match (&initializer.value, property.ty.base) {
-            (InitialValue::One(Literal::Alias(alias)), CimType::Reference) => {
-                let path = aliases
-                    .get(alias)
-                    .ok_or_else(|| Fault::new(Problem::UnknownAlias(alias.clone()), at))?;
-                Some(cim::ObjectPath::from(path.clone()).into())
-            }
-            _ => initial_value(initializer, &property.ty)?,
-        };
-        instance.properties.push(Property {
-            name: property.name.clone(),
-            ty: property.ty.clone(),
-            value: value.map(|value| embed(value, property.ty.embedded, at)).transpose()?,
-            class_origin: None,
-        });
-    }
-    Ok(instance)
-}
-
-/// Reads the texts of an embedded property as instances.
-fn embed(value: Value, embedded: Option<Embedded>, at: Place) -> Compiled<Value> {
-    if embedded.is_none() {
-        return Ok(value);
-    }
-    let read = |scalar| match scalar {
-        Scalar::String(text) => super::parse_instance(&text)
-            .map(|instance| Scalar::EmbeddedInstance(Box::new(instance)))
-            .map_err(|error| Fault::new(Problem::Embedded(Box::new(error)), at)),
-        other => Ok(other),
-    };
-    Ok(match value {
-        Value::Scalar(scalar) => Value::Scalar(read(scalar)?),
-        Value::Array(elements) => Value::Array(
-            elements
-                .into_iter()
-                .map(|element| element.map(read).transpose())
-                .collect::<Compiled<_>>()?,
-        ),
-    })
-}
-
-/// An instance without its class: numbers come out as [`Scalar::Untyped`] in decimal, text as
-/// strings, and no property's type means more than that.
-pub(super) fn untyped_instance(
-    sources: &Sources,
-    declaration: InstanceDeclaration,
-) -> Result<Instance, MofError> {
-    let mut instance = Instance::new(declaration.class.name);
-    for (name, Initializer { at, value }) in declaration.properties {
-        let (ty, value) = match value {
-            InitialValue::One(literal) => untyped(literal)
-                .map(|(ty, scalar)| (DataType::scalar(ty), scalar.map(Value::Scalar))),
-            InitialValue::Many(values) => values
-                .into_iter()
-                .map(|(literal, _)| untyped(literal))
-                .collect::<Result<Vec<_>, _>>()
-                .map(|elements| {
-                    let ty = elements.first().map_or(CimType::String, |(ty, _)| *ty);
-                    let elements = elements.into_iter().map(|(_, scalar)| scalar).collect();
-                    (DataType::array(ty), Some(Value::Array(elements)))
-                }),
-        }
-        .map_err(|problem| Fault::new(problem, at).located(sources))?;
-        instance.properties.push(Property { name: name.name, ty, value, class_origin: None });
-    }
-    Ok(instance)
-}
-
-fn untyped(literal: Literal) -> Result<(CimType, Option<Scalar>), Problem> {
-    Ok(match literal {
-        Literal::Null => (CimType::String, None),
-        Literal::Boolean(value) => (CimType::Boolean, Some(Scalar::Boolean(value))),
-        Literal::Integer(n) => (CimType::String, Some(Scalar::Untyped(n.to_string()))),
-        // Debug prints the shortest form that reads back as the same number, with its point.
-        Literal::Real(n) => (CimType::String, Some(Scalar::Untyped(format!("{n:?}")))),
-        Literal::Char(unit) => (CimType::Char16, Some(Scalar::Char16(unit))),
-        Literal::String(text) => (CimType::String, Some(Scalar::String(text))),
-        Literal::Alias(name) => return Err(Problem::UnknownAlias(name)),
-    })
-}
-
-/// The known name that was probably meant.
-fn nearest<'a>(known: impl Iterator<Item = &'a CimName>, written: &CimName) -> Option<String> {
+/// Adds the known name that was probably meant.
+pub(super) fn nearest<'a>(
+    fault: Fault,
+    known: impl Iterator<Item = &'a CimName>,
+    written: &CimName,
+) -> Fault {
     let written = written.as_str().to_ascii_lowercase();
-    known
+    let nearest = known
         .map(|name| (edit_distance(&name.as_str().to_ascii_lowercase(), &written), name))
         .min()
-        .filter(|(distance, _)| *distance <= 2)
-        .map(|(_, name)| format!("did you mean {name}?"))
+        .filter(|(distance, _)| *distance <= 2);
+    match nearest {
+        Some((_, name)) => fault.hint(format!("did you mean {name}?")),
+        None => fault,
+    }
 }
 
 /// How many characters to insert, delete or replace to get from one text to the other.

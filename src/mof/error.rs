@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::Location;
-use crate::cim::{CimName, CimType, DateTimeError};
+use super::{Location, Place, Sources};
+use crate::cim::{CimName, CimType, DateTimeError, PathError};
 
 /// MOF text could not be read. `Display` is one line: `file:line:column: problem (hint)`.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -19,6 +19,29 @@ pub struct MofError {
 
 fn hint_suffix(hint: &Option<Cow<'static, str>>) -> String {
     hint.as_ref().map_or_else(String::new, |hint| format!(" ({hint})"))
+}
+
+/// What went wrong and where, before anyone asked for the line.
+pub(super) struct Fault {
+    pub(super) problem: Problem,
+    pub(super) at: Place,
+    pub(super) hint: Option<Cow<'static, str>>,
+}
+
+impl Fault {
+    pub(super) fn new(problem: Problem, at: Place) -> Self {
+        Self { problem, at, hint: None }
+    }
+
+    pub(super) fn hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    pub(super) fn located(self, sources: &Sources) -> MofError {
+        let location = sources.locate(self.at);
+        MofError { location, problem: self.problem, hint: self.hint }
+    }
 }
 
 /// What is wrong.
@@ -50,7 +73,7 @@ pub enum Problem {
     #[error("{0}")]
     DateTime(DateTimeError),
     #[error("{0}")]
-    Reference(String),
+    Reference(PathError),
     #[error("expected {}", if *.array { "an array in braces" } else { "a single value" })]
     WrongShape { array: bool },
     #[error("`{0}` stands here a second time")]
@@ -63,12 +86,16 @@ pub enum Problem {
     FlavorConflict(&'static str, &'static str),
     #[error("{0} can only stand on a string")]
     EmbeddedNotString(&'static str),
+    #[error("class `{0}` does not exist")]
+    UnknownClass(CimName),
     #[error("class `{class}` has no property `{property}`")]
     UnknownProperty { class: CimName, property: CimName },
-    #[error("alias `${0}` is not defined")]
+    #[error("alias `${0}` names no instance here")]
     UnknownAlias(CimName),
     #[error("embedded instance: {0}")]
     Embedded(Box<MofError>),
+    #[error("instances are nested too deep in each other's strings")]
+    TooDeep,
     #[error("can't include `{name}`: {reason}")]
     Include { name: String, reason: String },
     #[error("`{name}` includes itself: {chain}")]

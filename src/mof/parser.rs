@@ -1,23 +1,20 @@
 //! Tokens → declarations, by recursive descent with one token of look-ahead.
 //!
-//! The grammar nests to a fixed depth, so no input can exhaust the stack; only include files nest
-//! deeper, and those are counted.
+//! The grammar nests to a fixed depth, so no input can exhaust the stack.
 
 use std::{borrow::Cow, collections::HashMap};
 
 use super::{
-    FileId, Loader, MofError, Place, Problem, Sources,
+    FileId, MofError, Place, Problem, Sources,
     ast::{
         ClassDeclaration, Declaration, FlavorWord, Ident, InitialValue, Initializer,
         InstanceDeclaration, Literal, MethodDeclaration, ParameterDeclaration, PropertyDeclaration,
         QualifierType, QualifierUse,
     },
+    error::Fault,
     lexer::{Dialect, LexError, Lexer, Token, TokenKind},
 };
 use crate::cim::{ArrayKind, CimName, CimType, DataType, Namespace, Scope};
-
-/// How deep include files may include others.
-pub const MAX_INCLUDE_DEPTH: usize = 32;
 
 /// Names met so far, so that each spelling is kept in memory once.
 #[derive(Default)]
@@ -37,81 +34,8 @@ impl Names {
 /// What survives from one text to the next.
 #[derive(Default)]
 pub(super) struct Session {
-    pub(super) names: Names,
+    names: Names,
     namespace: Option<Namespace>,
-    /// The texts being read, outermost first.
-    open: Vec<FileId>,
-}
-
-impl Session {
-    /// Forgets the open texts, which an error leaves behind.
-    pub(super) fn close(&mut self) {
-        self.open.clear();
-    }
-}
-
-/// Reads one text and what it includes. A text that was added before is not read again, so that a
-/// directory's files may include each other in any way but a circle.
-pub(super) fn parse_file(
-    sources: &mut Sources,
-    file: FileId,
-    loader: &mut dyn Loader,
-    session: &mut Session,
-    out: &mut Vec<Declaration>,
-) -> Result<(), MofError> {
-    session.open.push(file);
-    let mut position = 0;
-    loop {
-        let (item, end) = {
-            let mut parser = Parser::new(sources, file, position, Dialect::Standard, session)
-                .map_err(|error| error.located(sources, file))?;
-            let item = parser.production().map_err(|error| error.located(sources, file))?;
-            (item, parser.token.start)
-        };
-        position = end;
-        match item {
-            None => break,
-            Some(Production::Declaration(declaration)) => out.push(declaration),
-            Some(Production::Include { name, at }) => {
-                let included = include(sources, file, &name, at, loader, session)?;
-                if let Some(included) = included {
-                    parse_file(sources, included, loader, session, out)?;
-                }
-            }
-        }
-    }
-    session.open.pop();
-    Ok(())
-}
-
-/// Adds the text an include means; `None` if it was read already.
-fn include(
-    sources: &mut Sources,
-    file: FileId,
-    name: &str,
-    at: usize,
-    loader: &mut dyn Loader,
-    session: &Session,
-) -> Result<Option<FileId>, MofError> {
-    let fail = |sources: &Sources, problem| Fault::new(problem, at).located(sources, file);
-    let refused = |reason| Problem::Include { name: name.to_owned(), reason };
-    let from = sources.name(file).clone();
-    let found = loader.find(&from, name).map_err(|reason| fail(sources, refused(reason)))?;
-    if let Some(start) = session.open.iter().position(|&open| **sources.name(open) == *found) {
-        let mut chain: Vec<&str> =
-            session.open[start..].iter().map(|&open| &**sources.name(open)).collect();
-        chain.push(&found);
-        let chain = chain.join(" → ");
-        return Err(fail(sources, Problem::IncludeCycle { name: found, chain }));
-    }
-    if sources.contains(&found) {
-        return Ok(None);
-    }
-    if session.open.len() > MAX_INCLUDE_DEPTH {
-        return Err(fail(sources, Problem::IncludeDepth));
-    }
-    let text = loader.read(&found).map_err(|reason| fail(sources, refused(reason)))?;
-    sources.add(&found, text).map(Some)
 }
 
 /// Reads the first instance of an embedded text.
@@ -125,51 +49,24 @@ pub(super) fn parse_embedded(
         let qualifiers = parser.qualifiers()?;
         parser.instance(qualifiers)
     };
-    read().map_err(|fault| fault.located(sources, file))
+    read().map_err(|fault| fault.located(sources))
 }
 
-/// What the top level of a text is made of. Includes are carried out by [`parse_file`], which may add
+/// What the top level of a text is made of. Includes are carried out by the reader, which may add
 /// texts; a parser only looks at its own.
-enum Production {
+pub(super) enum Production {
     Declaration(Declaration),
-    Include { name: String, at: usize },
-}
-
-struct Fault {
-    problem: Problem,
-    at: usize,
-    hint: Option<Cow<'static, str>>,
-}
-
-impl Fault {
-    fn new(problem: Problem, at: usize) -> Self {
-        Self { problem, at, hint: None }
-    }
-
-    fn hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
-        self.hint = Some(hint.into());
-        self
-    }
-
-    fn located(self, sources: &Sources, file: FileId) -> MofError {
-        let location = sources.locate(place(file, self.at));
-        MofError { location, problem: self.problem, hint: self.hint }
-    }
-}
-
-impl From<LexError> for Fault {
-    fn from(error: LexError) -> Self {
-        Self { problem: error.problem, at: error.at, hint: error.hint.map(Cow::Borrowed) }
-    }
-}
-
-fn place(file: FileId, offset: usize) -> Place {
-    Place { file, offset: u32::try_from(offset).expect("texts are shorter than MAX_TEXT") }
+    Include { name: String, at: Place },
 }
 
 type Parsed<T> = Result<T, Fault>;
 
-struct Parser<'s> {
+fn lexical(file: FileId, error: LexError) -> Fault {
+    let fault = Fault::new(error.problem, Place::new(file, error.at));
+    Fault { hint: error.hint.map(Cow::Borrowed), ..fault }
+}
+
+pub(super) struct Parser<'s> {
     lexer: Lexer<'s>,
     token: Token<'s>,
     file: FileId,
@@ -177,7 +74,8 @@ struct Parser<'s> {
 }
 
 impl<'s> Parser<'s> {
-    fn new(
+    /// A parser for what stands from byte `position` on.
+    pub(super) fn new(
         sources: &'s Sources,
         file: FileId,
         position: usize,
@@ -185,17 +83,17 @@ impl<'s> Parser<'s> {
         session: &'s mut Session,
     ) -> Parsed<Self> {
         let mut lexer = Lexer::new(sources.text(file), position, dialect);
-        let token = lexer.next()?;
+        let token = lexer.next().map_err(|error| lexical(file, error))?;
         Ok(Self { lexer, token, file, session })
     }
 
     fn advance(&mut self) -> Parsed<Token<'s>> {
-        let next = self.lexer.next()?;
+        let next = self.lexer.next().map_err(|error| lexical(self.file, error))?;
         Ok(std::mem::replace(&mut self.token, next))
     }
 
     fn place(&self) -> Place {
-        place(self.file, self.token.start)
+        Place::new(self.file, self.token.start)
     }
 
     fn unexpected(&self, expected: impl Into<Cow<'static, str>>) -> Fault {
@@ -204,7 +102,7 @@ impl<'s> Parser<'s> {
             TokenKind::String(_) => "a string".to_owned(),
             _ => format!("`{}`", &self.lexer.text()[self.token.start..self.token.end]),
         };
-        Fault::new(Problem::Unexpected { expected: expected.into(), found }, self.token.start)
+        Fault::new(Problem::Unexpected { expected: expected.into(), found }, self.place())
     }
 
     fn is_word(&self, word: &str) -> bool {
@@ -249,10 +147,15 @@ impl<'s> Parser<'s> {
         Ok(ident)
     }
 
+    /// Where the next token begins.
+    pub(super) fn position(&self) -> usize {
+        self.token.start
+    }
+
     /// The next declaration or include; `None` at the end. Other directives are carried out.
-    fn production(&mut self) -> Parsed<Option<Production>> {
+    pub(super) fn production(&mut self) -> Parsed<Option<Production>> {
         loop {
-            let at = self.token.start;
+            let at = self.place();
             return Ok(Some(match self.token.kind {
                 TokenKind::End => return Ok(None),
                 TokenKind::Pragma => match self.directive()? {
@@ -273,7 +176,7 @@ impl<'s> Parser<'s> {
         };
         self.advance()?;
         self.mark(b'(', "after the pragma's name")?;
-        let at = self.token.start;
+        let at = self.place();
         let parameter = self.string("the pragma's parameter, a string")?;
         self.mark(b')', "after the pragma's parameter")?;
         if name.eq_ignore_ascii_case("include") {
@@ -405,7 +308,7 @@ impl<'s> Parser<'s> {
 
     fn member(&mut self, class: &mut ClassDeclaration) -> Parsed<()> {
         let qualifiers = self.qualifiers()?;
-        let ty_at = self.token.start;
+        let ty_at = self.place();
         let mut ty = self.data_type("a property, a method or `}`")?;
         let name = self.ident("the name of a property or method")?;
         if self.take_mark(b'(')? {
@@ -455,7 +358,7 @@ impl<'s> Parser<'s> {
                 expected: "a data type, or a class and `REF`".into(),
                 found: format!("`{}`", class.name),
             };
-            return Err(Fault::new(problem, class.at.offset as usize).hint(nearest_type(text)));
+            return Err(Fault::new(problem, class.at).hint(nearest_type(text)));
         }
         let mut ty = DataType::scalar(CimType::Reference);
         ty.reference_class = Some(class.name);
@@ -668,7 +571,7 @@ const SCOPES: [(&str, Scope); 7] = [
 fn check_new<'a>(mut others: impl Iterator<Item = &'a CimName>, ident: &Ident) -> Parsed<()> {
     if others.any(|other| *other == ident.name) {
         let problem = Problem::Repeated(ident.name.clone());
-        return Err(Fault::new(problem, ident.at.offset as usize));
+        return Err(Fault::new(problem, ident.at));
     }
     Ok(())
 }

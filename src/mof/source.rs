@@ -28,8 +28,15 @@ pub struct FileId(u32);
 /// A place in one of the texts.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Place {
-    pub(super) file: FileId,
-    pub(super) offset: u32,
+    file: FileId,
+    offset: u32,
+}
+
+impl Place {
+    pub(super) fn new(file: FileId, offset: usize) -> Self {
+        let offset = u32::try_from(offset).expect("texts are shorter than MAX_TEXT");
+        Self { file, offset }
+    }
 }
 
 /// A place as people read it: `file:line:column`.
