@@ -31,6 +31,9 @@ MAIN = """
 # Qualifiers that a reader looks for first, in this order; the others follow as model.json has them.
 LEADING = ("Association", "Indication", "Abstract", "Key", "Override", "In", "Out")
 
+# Qualifiers that are not handed down to subclasses.
+RESTRICTED = {"Abstract", "Deprecated", "Experimental", "Override", "Version"}
+
 # A qualifier of libvirt-cim's MOF that tells its broker where the code is.
 DROPPED = {"Provider"}
 
@@ -130,10 +133,10 @@ def render_property(element):
     return f"{text}    {type_and_name(element)}{default};\n"
 
 
-def render_parameter(element):
+def render_parameter(method, element):
     stated = dict(qualifiers_of(element))
-    # GetError and GetErrors state Out alone, which makes In true by default; output only is meant.
-    if stated.get("Out") and "In" not in stated:
+    # They state Out alone, which makes In true by default; output only is meant.
+    if method in ("GetError", "GetErrors"):
         stated = {"In": False, **stated}
     text = wrap([qualifier(*pair) for pair in stated.items()], "        ")
     return f"{text}        {type_and_name(element)}"
@@ -144,7 +147,9 @@ def render_method(element):
     text = wrap([qualifier(*pair) for pair in stated], "    ")
     text += f"    {element['return_type']} {element['name']}("
     if element["parameters"]:
-        text += "\n" + ",\n".join(render_parameter(p) for p in element["parameters"])
+        text += "\n" + ",\n".join(
+            render_parameter(element["name"], p) for p in element["parameters"]
+        )
     return text + ");\n"
 
 
@@ -153,11 +158,10 @@ def class_qualifiers(cls, classes):
     inherited = {}
     if cls["superclass"]:
         inherited = classes[cls["superclass"]]["qualifiers"]
-    restricted = {"Abstract", "Deprecated", "Experimental", "Version"}
     stated = {k: v for k, v in cls["qualifiers"].items() if k not in DROPPED}
     order = {name: index for index, name in enumerate(LEADING)}
     for name in sorted(stated, key=lambda name: order.get(name, len(order))):
-        own = name in restricted or inherited.get(name) != stated[name]
+        own = name in RESTRICTED or inherited.get(name) != stated[name]
         if own or name in ("Association", "Indication", "UMLPackagePath"):
             yield name, stated[name]
 
@@ -234,13 +238,14 @@ def is_virt(path):
 def facts(element, map_key="value_map"):
     """What a test compares of an element, without what is true of most."""
     drop = {"name", "last_declared_in", "propagated", "key", "in", "out", "qualifiers", map_key}
-    kept = {k: v for k, v in element.items() if k not in drop and v not in (False, None)}
-    if element.get("parameters") is not None:
+    kept = {k: v for k, v in element.items() if k not in drop and (v or k == "default")}
+    if "parameters" in element:
         kept["parameters"] = [{"name": p["name"], **facts(p)} for p in element["parameters"]]
+    told_otherwise = {"EmbeddedObject", "EmbeddedInstance"}
+    # model.json leaves restricted qualifiers on inherited methods, though not on properties.
+    told_otherwise |= RESTRICTED if element.get("propagated") else set()
     kept["qualifiers"] = {
-        k: v
-        for k, v in qualifiers_of(element, map_key)
-        if k not in ("EmbeddedObject", "EmbeddedInstance")
+        k: v for k, v in qualifiers_of(element, map_key) if k not in told_otherwise
     }
     return kept
 

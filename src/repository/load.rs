@@ -20,7 +20,7 @@ use super::{
     resolve::{Part, resolve},
 };
 use crate::{
-    cim::{CimName, Class, DataType, Value, qualifier},
+    cim::{CimName, Class, DataType, PropertyDeclaration, Value, qualifier},
     mof::{
         Loader, Location, Place, Reader, Sources,
         ast::{ClassDeclaration, Declaration},
@@ -378,7 +378,7 @@ fn shortfall(candidate: &Class, ours: &Class) -> Option<String> {
     }
     for property in &ours.properties {
         match candidate.property(&property.name) {
-            Some(other) if other.ty == property.ty && other.is_key() == property.is_key() => {}
+            Some(other) if other.ty == property.ty && same_key(other, property) => {}
             Some(_) => return Some(format!("property `{}` is another", property.name)),
             None => return Some(format!("property `{}` is missing", property.name)),
         }
@@ -395,4 +395,11 @@ fn shortfall(candidate: &Class, ours: &Class) -> Option<String> {
         }
     }
     None
+}
+
+/// Whether both are keys or neither is. What overrides a property need not say again that it is one.
+fn same_key(a: &PropertyDeclaration, b: &PropertyDeclaration) -> bool {
+    let overrides =
+        |property: &PropertyDeclaration| qualifier(&property.qualifiers, "Override").is_some();
+    a.is_key() == b.is_key() || (overrides(a) && overrides(b))
 }

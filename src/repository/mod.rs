@@ -24,7 +24,6 @@ use std::{
 };
 
 pub use error::{ClassFault, LoadError, LoadProblem};
-pub use instance::ConformError;
 pub use load::Note;
 
 use crate::cim::{CimName, Class, QualifierDeclaration};
@@ -157,14 +156,14 @@ impl Repository {
 
     /// The references that an instance of the class, or the class itself, can stand in: those to the
     /// class or to one that it inherits from. Sorted by association and role.
-    pub fn references_to<'a>(&'a self, class: &'a CimName) -> impl Iterator<Item = &'a Reference> {
+    pub fn references_to<'a>(&'a self, class: &CimName) -> impl Iterator<Item = &'a Reference> {
         self.references.iter().filter(|reference| self.is_a(class, &reference.class))
     }
 
     /// The references that an association has.
     pub fn references_of<'a>(
         &'a self,
-        association: &'a CimName,
+        association: &CimName,
     ) -> impl Iterator<Item = &'a Reference> {
         self.references.iter().filter(|reference| reference.association == *association)
     }

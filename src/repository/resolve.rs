@@ -291,9 +291,13 @@ impl Resolver<'_> {
     }
 }
 
-/// The qualifiers of an element that is inherited unchanged.
+/// What an element that is inherited unchanged keeps of its qualifiers: all but restricted ones.
 fn propagated(qualifiers: &[Qualifier]) -> Vec<Qualifier> {
-    qualifiers.iter().map(|qualifier| Qualifier { propagated: true, ..qualifier.clone() }).collect()
+    qualifiers
+        .iter()
+        .filter(|qualifier| qualifier.flavor.to_subclass)
+        .map(|qualifier| Qualifier { propagated: true, ..qualifier.clone() })
+        .collect()
 }
 
 fn origin_of<'a>(origin: &'a Option<CimName>, superclass: Option<&'a Class>) -> &'a CimName {

@@ -2,13 +2,14 @@
 //! DeepInheritance (DSP0200 §5.3.2.1, §5.3.2.9, §5.3.2.10).
 
 use super::Repository;
-use crate::cim::{CimName, Class, ClassOptions, Qualifier};
+use crate::cim::{CimName, Class, ClassOptions};
 
 impl Repository {
     /// A class with those of its parts that the options ask for; `None` if there is no such class.
     ///
-    /// Local are the elements that the class declares or overrides, and of their qualifiers, as of the
-    /// class's, those that it states itself. The property list leaves methods alone.
+    /// Local are the elements that the class declares or overrides. They keep the qualifiers they
+    /// inherit, as with other servers: without them a client could not tell that the class is an
+    /// association or the property a key. The property list leaves methods alone.
     pub fn view(&self, name: &CimName, options: &ClassOptions) -> Option<Class> {
         let mut class = Class::clone(&*self.class(name)?);
         if options.local_only {
@@ -18,19 +19,16 @@ impl Repository {
         if let Some(wanted) = &options.properties {
             class.properties.retain(|property| wanted.contains(&property.name));
         }
-        let keep = |qualifiers: &mut Vec<Qualifier>| {
-            qualifiers.retain(|qualifier| {
-                options.include_qualifiers && !(options.local_only && qualifier.propagated)
-            });
-        };
-        keep(&mut class.qualifiers);
+        class.qualifiers.retain(|_| options.include_qualifiers);
         for property in &mut class.properties {
-            keep(&mut property.qualifiers);
+            property.qualifiers.retain(|_| options.include_qualifiers);
             property.class_origin.take_if(|_| !options.include_class_origin);
         }
         for method in &mut class.methods {
-            keep(&mut method.qualifiers);
-            method.parameters.iter_mut().for_each(|parameter| keep(&mut parameter.qualifiers));
+            method.qualifiers.retain(|_| options.include_qualifiers);
+            for parameter in &mut method.parameters {
+                parameter.qualifiers.retain(|_| options.include_qualifiers);
+            }
             method.class_origin.take_if(|_| !options.include_class_origin);
         }
         Some(class)
