@@ -1,8 +1,10 @@
 //! The migration machine: typed settings, destinations, plan, job, executor.
 
 mod destination;
+mod settings;
 
 pub use destination::{
     AllowedDestination, AllowedError, Destination, DestinationError, DestinationPolicy, Driver,
     Host, HostName, NamedDestination, Target, TargetError, Transport,
 };
+pub use settings::{MigrationType, Settings, SettingsError, SettingsSpec, TimeoutAction};
