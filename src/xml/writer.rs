@@ -60,11 +60,12 @@ impl<'b> Writer<'b> {
     /// Character data that a reader must not take for padded: if it both begins and ends with
     /// blanks around a line break, the first of these is written as a reference.
     pub(super) fn value_text(&mut self, text: &str) {
-        let inner = text.trim_ascii();
-        let head = &text[..text.len() - text.trim_ascii_start().len()];
-        let tail = &text[text.trim_ascii_end().len()..];
+        // A carriage return is always written as a reference, so no blank to a reader.
+        let blank = |c| matches!(c, ' ' | '\t' | '\n');
+        let head = &text[..text.len() - text.trim_start_matches(blank).len()];
+        let tail = &text[text.trim_end_matches(blank).len()..];
         match head.find('\n') {
-            Some(at) if !inner.is_empty() && tail.contains('\n') => {
+            Some(at) if head.len() < text.len() && tail.contains('\n') => {
                 self.text(&text[..at]);
                 self.raw("&#10;");
                 self.text(&text[at + 1..]);

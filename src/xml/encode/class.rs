@@ -104,7 +104,7 @@ pub(super) fn qualifier(writer: &mut Writer<'_>, qualifier: &Qualifier) {
         .with_flag("PROPAGATED", qualifier.propagated, false);
     with_flavor(tag, qualifier.flavor).open();
     if let Some(value) = &qualifier.value {
-        value::value(writer, value, FalseBoolean::Standard);
+        value::value(writer, None, value, FalseBoolean::Standard);
     }
     writer.close("QUALIFIER");
 }
@@ -126,7 +126,7 @@ pub(super) fn qualifier_declaration(writer: &mut Writer<'_>, declaration: &Quali
         writer.close("SCOPE");
     }
     if let Some(value) = &declaration.default {
-        value::value(writer, value, FalseBoolean::Standard);
+        value::value(writer, None, value, FalseBoolean::Standard);
     }
     writer.close("QUALIFIER.DECLARATION");
 }

@@ -47,7 +47,7 @@ pub(super) struct PropertyParts<'p> {
 /// references.
 pub(super) fn property(writer: &mut Writer<'_>, property: &PropertyParts<'_>) {
     let PropertyParts { ty, value, .. } = *property;
-    let is_reference = value::is_reference(ty, value);
+    let is_reference = value::is_reference(Some(ty), value);
     let element = if is_reference {
         "PROPERTY.REFERENCE"
     } else if value::is_array(ty, value) {
@@ -59,7 +59,7 @@ pub(super) fn property(writer: &mut Writer<'_>, property: &PropertyParts<'_>) {
     let tag = if is_reference {
         tag.with_some("REFERENCECLASS", ty.reference_class.as_ref().map(CimName::as_str))
     } else {
-        tag.with_some("TYPE", value::type_name(ty, value))
+        tag.with_some("TYPE", value::type_name(Some(ty), value))
     };
     let tag = match ty.array {
         ArrayKind::Fixed(size) if !is_reference => tag.with("ARRAYSIZE", &size.to_string()),
@@ -67,13 +67,13 @@ pub(super) fn property(writer: &mut Writer<'_>, property: &PropertyParts<'_>) {
     };
     tag.with_some("CLASSORIGIN", property.class_origin.map(CimName::as_str))
         .with_flag("PROPAGATED", property.propagated, false)
-        .with_some("EmbeddedObject", value::embedded_object(ty, value))
+        .with_some("EmbeddedObject", value::embedded_object(Some(ty), value))
         .open();
     for qualifier in property.qualifiers {
         class::qualifier(writer, qualifier);
     }
     if let Some(value) = value {
-        value::value(writer, value, FalseBoolean::Standard);
+        value::value(writer, Some(ty), value, FalseBoolean::Standard);
     }
     writer.close(element);
 }

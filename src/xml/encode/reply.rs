@@ -4,7 +4,7 @@ use super::{
     super::writer::Writer, Envelope, FalseBoolean, ListEncoder, Style, class, list, object, path,
     value,
 };
-use crate::cim::{CimError, CimType, DataType, ParamValue, Reply, Scalar, Value};
+use crate::cim::{CimError, DataType, ParamValue, Reply, Scalar, Value};
 
 /// Encodes the reply to one call.
 pub fn encode_reply(
@@ -82,9 +82,9 @@ fn content(writer: &mut Writer<'_>, reply: &Reply, style: &Style) {
         Reply::InstanceName(name) => {
             returned(writer, |writer| path::instance_name(writer, &name.class, &name.keys));
         }
-        Reply::Property(_, value) => returned(writer, |writer| {
+        Reply::Property(ty, value) => returned(writer, |writer| {
             if let Some(value) = value {
-                value::value(writer, value, FalseBoolean::Standard);
+                value::value(writer, Some(ty), value, FalseBoolean::Standard);
             }
         }),
         Reply::Objects(kind, objects) => returned(writer, |writer| {
@@ -103,7 +103,7 @@ fn content(writer: &mut Writer<'_>, reply: &Reply, style: &Style) {
         }
         Reply::Count(count) => returned(writer, |writer| {
             if let Some(count) = count {
-                value::value(writer, &(*count).into(), FalseBoolean::Standard);
+                value::value(writer, None, &(*count).into(), FalseBoolean::Standard);
             }
         }),
         Reply::Method { return_type, return_value, out } => {
@@ -140,11 +140,11 @@ fn method(
     let falses = style.false_booleans;
     writer
         .tag("RETURNVALUE")
-        .with_some("PARAMTYPE", value::type_name(return_type, return_value))
-        .with_some("EmbeddedObject", value::embedded_object(return_type, return_value))
+        .with_some("PARAMTYPE", value::type_name(Some(return_type), return_value))
+        .with_some("EmbeddedObject", value::embedded_object(Some(return_type), return_value))
         .open();
     if let Some(value) = return_value {
-        value::value(writer, value, falses);
+        value::value(writer, Some(return_type), value, falses);
     }
     writer.close("RETURNVALUE");
     for ParamValue { name, ty, value } in out {
@@ -162,17 +162,14 @@ pub(super) fn parameter_value(
     value: Option<&Value>,
     falses: FalseBoolean,
 ) {
-    let stated = ty.cloned().unwrap_or(DataType::scalar(CimType::String));
-    let paramtype =
-        if ty.is_none() && value.is_none() { None } else { value::type_name(&stated, value) };
     writer
         .tag("PARAMVALUE")
         .with("NAME", name)
-        .with_some("PARAMTYPE", paramtype)
-        .with_some("EmbeddedObject", value::embedded_object(&stated, value))
+        .with_some("PARAMTYPE", value::type_name(ty, value))
+        .with_some("EmbeddedObject", value::embedded_object(ty, value))
         .open();
     if let Some(value) = value {
-        value::value(writer, value, falses);
+        value::value(writer, ty, value, falses);
     }
     writer.close("PARAMVALUE");
 }

@@ -209,7 +209,9 @@ impl<'b> Parameters<'_, 'b> {
 
     fn value(&mut self, name: &str, value: Option<&Value>) {
         if let Some(value) = value {
-            self.parameter(name, |writer| value::value(writer, value, FalseBoolean::Standard));
+            self.parameter(name, |writer| {
+                value::value(writer, None, value, FalseBoolean::Standard);
+            });
         }
     }
 

@@ -6,17 +6,17 @@ use super::{
 };
 use crate::cim::{CimType, DataType, Embedded, Scalar, Value};
 
-/// The value in the element that fits it.
-pub(super) fn value(writer: &mut Writer<'_>, value: &Value, falses: FalseBoolean) {
+/// The value in the element that fits it and its declared type, if it has one.
+pub(super) fn value(
+    writer: &mut Writer<'_>,
+    ty: Option<&DataType>,
+    value: &Value,
+    falses: FalseBoolean,
+) {
     match value {
         Value::Scalar(element) => scalar(writer, element, falses),
         Value::Array(elements) => {
-            let is_reference = |element: &Scalar| matches!(element, Scalar::Reference(_));
-            let name = if elements.iter().flatten().any(is_reference) {
-                "VALUE.REFARRAY"
-            } else {
-                "VALUE.ARRAY"
-            };
+            let name = if is_reference(ty, Some(value)) { "VALUE.REFARRAY" } else { "VALUE.ARRAY" };
             writer.open(name);
             for element in elements {
                 match element {
@@ -45,21 +45,24 @@ fn scalar(writer: &mut Writer<'_>, scalar: &Scalar, falses: FalseBoolean) {
 
 /// The name of the element type, for TYPE and PARAMTYPE: what the value shows if it shows one, for
 /// that is what a reader must be able to read; `None` for a value of unstated type.
-pub(super) fn type_name(ty: &DataType, value: Option<&Value>) -> Option<&'static str> {
+pub(super) fn type_name(ty: Option<&DataType>, value: Option<&Value>) -> Option<&'static str> {
     match value.and_then(first) {
-        None => Some(ty.base.name()),
+        None => ty.map(|ty| ty.base.name()),
         Some(scalar) => scalar.cim_type().map(CimType::name),
     }
 }
 
 /// What EmbeddedObject says, if the string is one.
-pub(super) fn embedded_object(ty: &DataType, value: Option<&Value>) -> Option<&'static str> {
+pub(super) fn embedded_object(
+    ty: Option<&DataType>,
+    value: Option<&Value>,
+) -> Option<&'static str> {
     let shown = match value.and_then(first) {
         Some(Scalar::EmbeddedInstance(_)) => Some(Embedded::Instance),
         Some(Scalar::EmbeddedClass(_)) => Some(Embedded::Object),
         _ => None,
     };
-    ty.embedded.or(shown).map(|embedded| match embedded {
+    ty.and_then(|ty| ty.embedded).or(shown).map(|embedded| match embedded {
         Embedded::Instance => "instance",
         Embedded::Object => "object",
     })
@@ -74,10 +77,10 @@ pub(super) fn is_array(ty: &DataType, value: Option<&Value>) -> bool {
 }
 
 /// Whether it refers to objects: what the value does, else what the type says.
-pub(super) fn is_reference(ty: &DataType, value: Option<&Value>) -> bool {
+pub(super) fn is_reference(ty: Option<&DataType>, value: Option<&Value>) -> bool {
     match value.and_then(first) {
         Some(scalar) => matches!(scalar, Scalar::Reference(_)),
-        None => ty.base == CimType::Reference,
+        None => ty.is_some_and(|ty| ty.base == CimType::Reference),
     }
 }
 
