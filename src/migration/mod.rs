@@ -1,6 +1,7 @@
 //! The migration machine: typed settings, destinations, plan, job, executor.
 
 mod destination;
+pub mod job;
 mod settings;
 
 pub use destination::{

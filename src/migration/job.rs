@@ -1,0 +1,565 @@
+//! What a migration job does next: a pure state machine.
+//!
+//! ```text
+//!            Admitted         GatePassed          Prepared
+//!   Queued ───────────▶ Checking ─────▶ Preparing ───┬──────────────────────▶ Copying ⇄ Switching
+//!     ▲ daemon restarted │                │          │ offline, live, resume     │ MoveEnded
+//!     └──────────────────┴────────────────┘          │ restart                   ▼
+//!                                                    └▶ Defining ▶ ShuttingDown ▶ Starting
+//!                                                          │            │            │
+//!                                                          ▼            ▼            ▼
+//!          Done ◀── guest at the destination ──┐      ┌──────────── Confirming ◀──────┘
+//!        Failed ◀── guest at the source ───────┤◀─────┤  Seen: look at both hosts,
+//!     Cancelled ◀── the same, on request ──────┘      │  decide, look again
+//!                                                     └▶ CleaningUp ▶ Confirming …
+//! ```
+//!
+//! [`Job::on`] is the only way a job moves. It returns the new state and the effects; the executor
+//! stores the state, then carries out the effects, and tells the result as the next event.
+//!
+//! The end of a libvirt call proves nothing about where the guest is: an error may hide a success and
+//! the other way round. So whatever happened, what both hosts show (`settle.rs`) decides, and while it
+//! leaves a doubt nothing is started, resumed, stopped or undefined. For the same reason a daemon that
+//! finds an unfinished job at its start only has to look.
+//!
+//! What is deliberately absent: time, libvirt, the store. The executor measures patience and tells
+//! [`Event::PatienceOver`].
+
+mod settle;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+pub use settle::{Activity, Doubt, Presence, Sight, Sights};
+
+/// How often a step of cleaning up is tried.
+const MAX_TRIES: u8 = 10;
+
+/// How the guest travels.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Kind {
+    /// Only its definition; it is off.
+    Offline,
+    /// Running.
+    Live,
+    /// Standing still, with its memory.
+    Resume,
+    /// Shut down here, started there.
+    Restart,
+}
+
+/// What was asked for, as far as it decides the order of events.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Terms {
+    /// How the guest travels.
+    pub kind: Kind,
+    /// Whether the destination keeps a definition; `None` is "as at the source".
+    pub persist: Option<bool>,
+    /// Whether the source's definition goes once the destination has one.
+    pub undefine_source: bool,
+}
+
+/// What the guest was like before it was touched.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Facts {
+    /// It had a definition at the source.
+    pub persistent: bool,
+    /// It was to start with the source host.
+    pub autostart: bool,
+    /// It was paused.
+    pub paused: bool,
+    /// The destination had a definition of it already, which is then not ours to remove.
+    pub destination_defined: bool,
+}
+
+/// Where a job stands.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub enum Phase {
+    /// Waits for its turn.
+    Queued,
+    /// The gate runs.
+    Checking,
+    /// Both hosts are asked what there is; nothing is changed yet.
+    Preparing,
+    /// The guest is being defined at the destination.
+    Defining,
+    /// The guest was asked to shut down.
+    ShuttingDown,
+    /// The guest is being started at the destination.
+    Starting,
+    /// libvirt moves the guest.
+    Copying,
+    /// The guest stands still for the last pages, or runs at the destination already (post-copy).
+    Switching,
+    /// Both hosts are asked where the guest is.
+    Confirming,
+    /// What is left over is put in order.
+    CleaningUp,
+    /// The guest is at the destination.
+    Done,
+    /// The guest is where it was, or [`Failure`] says what is known.
+    Failed,
+    /// The guest is where it was, as was asked.
+    Cancelled,
+}
+
+/// Why a job fails.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Failure {
+    /// The kind of reason, for programs.
+    pub reason: Reason,
+    /// The sentence for people.
+    pub message: String,
+}
+
+/// The kinds of reasons for which a job fails.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Reason {
+    /// The gate said no.
+    Refused,
+    /// The request can't be carried out on this guest.
+    Unsuitable,
+    /// There is no such guest.
+    NotFound,
+    /// A host refused, or failed.
+    Host,
+    /// The guest did not shut down in time.
+    ShutdownTimeout,
+    /// It took too long or stood still, and was to be given up then.
+    TimedOut,
+    /// The daemon stopped in between.
+    Interrupted,
+    /// The guest stopped on its own accord.
+    GuestStopped,
+    /// The guest's memory is on two hosts and can't be brought together.
+    PostCopyBroken,
+    /// Both hosts run the guest.
+    RunsTwice,
+    /// Neither host knows the guest.
+    Vanished,
+    /// Where the guest is was not found out.
+    Unresolved,
+}
+
+impl Failure {
+    /// A failure.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
+}
+
+/// What happened.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Event {
+    /// The queue lets the job go.
+    Admitted,
+    /// The gate lets the guest go.
+    GatePassed,
+    /// Both hosts were asked and the plan can be carried out.
+    Prepared(Facts),
+    /// What was being done is done.
+    Did,
+    /// What was being done failed, or may have.
+    Broke(Failure),
+    /// The guest asked to shut down is off.
+    GuestOff,
+    /// The guest stands still for the last pages, or post-copy began.
+    Switched {
+        /// The guest runs at the destination already.
+        post_copy: bool,
+    },
+    /// The move is over.
+    MoveEnded(Ending),
+    /// Both hosts were looked at, the source first.
+    Seen(Sights),
+    /// Doubt has lasted as long as we are willing to wait.
+    PatienceOver,
+    /// Somebody wants the guest to stay.
+    Abort,
+    /// Somebody wants the job to end whatever that leaves behind.
+    Kill,
+    /// The daemon started and found the job unfinished.
+    Adopted,
+}
+
+/// What is said of the end of a move. Neither the first nor the second is proof.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Ending {
+    /// libvirt reported success.
+    Arrived,
+    /// libvirt reported a failure.
+    Failed(Failure),
+    /// The report was lost; the move may even go on.
+    Unclear(Failure),
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Effect {
+    /// Run the gate, for [`Event::GatePassed`] or [`Event::Broke`].
+    RunGate,
+    /// Stop the gate.
+    StopGate,
+    /// Ask both hosts, for [`Event::Prepared`] or [`Event::Broke`].
+    Prepare,
+    /// Define the guest at the destination.
+    DefineDestination,
+    /// Ask the guest to shut down and wait, for [`Event::GuestOff`] or [`Event::Broke`].
+    ShutDownGuest,
+    /// Start the guest at the destination.
+    StartDestination,
+    /// Let libvirt move the guest, for [`Event::MoveEnded`].
+    StartMove,
+    /// Follow a move that somebody began, for [`Event::MoveEnded`].
+    Watch,
+    /// Cancel the move; it is it that ends then.
+    AbortMove,
+    /// Bring a broken post-copy together again, for [`Event::MoveEnded`].
+    RecoverPostCopy,
+    /// Look at both hosts now, the source first, for [`Event::Seen`].
+    Inspect,
+    /// Look at both hosts after a while, for [`Event::Seen`].
+    InspectLater,
+    /// Let the source's guest, paused by the migration, go on.
+    ResumeSource,
+    /// Start the guest at the source, as it was.
+    StartSource,
+    /// End the paused remains of the guest at the source.
+    DestroySource,
+    /// End a half-arrived guest at the destination.
+    DestroyIncoming,
+    /// Give the running guest a definition at the destination.
+    PersistDestination,
+    /// Remove the guest's definition at the destination.
+    UndefineDestination,
+    /// Remove the guest's definition at the source.
+    UndefineSource,
+    /// Let the guest start with the destination host.
+    AutostartDestination,
+    /// Don't let the guest start with the source host.
+    HoldSource,
+}
+
+/// The event does not fit.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Refusal {
+    /// The job can't be stopped any more.
+    #[error("the job can't be stopped any more: it is {0}")]
+    TooLate(Phase),
+    /// The job is over.
+    #[error("the job is over: it is {0}")]
+    Over(Phase),
+    /// Nobody should have told this now.
+    #[error("{event} while the job is {phase}")]
+    Unexpected {
+        /// The phase.
+        phase: Phase,
+        /// The event.
+        event: String,
+    },
+}
+
+/// A migration job.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Job {
+    terms: Terms,
+    phase: Phase,
+    /// Known from `Prepared` on.
+    facts: Facts,
+    /// Somebody wants the guest to stay.
+    abort: bool,
+    failure: Option<Failure>,
+    /// Restart: the guest was asked to shut down by us.
+    shut_down: bool,
+    /// Restart: the guest was started at the destination by us, or was about to be.
+    starting: bool,
+    /// We were told that the guest is at the destination.
+    arrived: bool,
+    /// Nobody told us how the move ended, or whether.
+    unclear: bool,
+    /// The guest runs at the destination while memory is still at the source.
+    post_copy: bool,
+    /// What keeps us from deciding.
+    doubt: Option<Doubt>,
+    impatient: bool,
+    /// How often the current step of cleaning up has failed.
+    tries: u8,
+    /// What could not be put in order.
+    note: Option<String>,
+}
+
+/// A new state and what to do once it is stored.
+pub type Step = (Job, &'static [Effect]);
+
+impl Job {
+    /// A job that waits for its turn.
+    pub fn new(terms: Terms) -> Self {
+        Self {
+            terms,
+            phase: Phase::Queued,
+            facts: Facts::default(),
+            abort: false,
+            failure: None,
+            shut_down: false,
+            starting: false,
+            arrived: false,
+            unclear: false,
+            post_copy: false,
+            doubt: None,
+            impatient: false,
+            tries: 0,
+            note: None,
+        }
+    }
+
+    /// Where it stands.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// What was asked for.
+    pub fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    /// What the guest was like; meaningful once it is being touched.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Why it failed, or why it is on its way back.
+    pub fn failure(&self) -> Option<&Failure> {
+        self.failure.as_ref()
+    }
+
+    /// What keeps it from deciding.
+    pub fn doubt(&self) -> Option<Doubt> {
+        self.doubt
+    }
+
+    /// Whether somebody wants the guest to stay.
+    pub fn abort_wanted(&self) -> bool {
+        self.abort
+    }
+
+    /// Whether the guest runs at the destination while memory is still at the source.
+    pub fn post_copy(&self) -> bool {
+        self.post_copy
+    }
+
+    /// What could not be put in order after the end.
+    pub fn note(&self) -> Option<&str> {
+        self.note.as_deref()
+    }
+
+    /// Takes the event: the only way a job moves. Store the new state before carrying out the
+    /// effects, in their order.
+    ///
+    /// # Errors
+    /// [`Refusal`] if the event does not fit the phase; the job stays as it was.
+    pub fn on(self, event: Event) -> Result<Step, Refusal> {
+        let phase = self.phase;
+        if phase.is_over() {
+            return Err(Refusal::Over(phase));
+        }
+        match event {
+            Event::Abort => self.on_abort(),
+            Event::Kill => self.on_kill(),
+            Event::Adopted => Ok(self.on_adopted()),
+            Event::Seen(sights) if phase.touches_hosts() => Ok(self.on_seen(sights)),
+            Event::PatienceOver if phase.touches_hosts() => Ok(self.on_patience_over()),
+            event => self.on_progress(event),
+        }
+    }
+
+    fn on_progress(self, event: Event) -> Result<Step, Refusal> {
+        Ok(match (self.phase, event) {
+            (Phase::Queued, Event::Admitted) => self.to(Phase::Checking, &[Effect::RunGate]),
+            (Phase::Checking, Event::GatePassed) => self.to(Phase::Preparing, &[Effect::Prepare]),
+            (Phase::Preparing, Event::Prepared(facts)) => Self { facts, ..self }.begin(),
+            (Phase::Queued | Phase::Checking | Phase::Preparing, Event::Broke(failure)) => {
+                self.fail(failure)
+            }
+            (Phase::Defining, Event::Did) if self.abort => self.confirm(),
+            (Phase::Defining, Event::Did) => self.shut_down(),
+            (Phase::ShuttingDown, Event::GuestOff) if self.abort => self.confirm(),
+            (Phase::ShuttingDown, Event::GuestOff) => self.start_destination(),
+            (Phase::Starting, Event::Did) => Self { arrived: true, ..self }.confirm(),
+            (Phase::Defining | Phase::ShuttingDown | Phase::Starting, Event::Broke(failure)) => {
+                Self { failure: Some(failure), ..self }.confirm()
+            }
+            (Phase::Copying | Phase::Switching, Event::Switched { post_copy }) => {
+                let post_copy = self.post_copy || post_copy;
+                Self { post_copy, ..self }.to(Phase::Switching, &[])
+            }
+            (Phase::Copying | Phase::Switching, Event::MoveEnded(ending)) => self.ended(ending),
+            (Phase::CleaningUp, Event::Did) => Self { tries: 0, note: None, ..self }.confirm(),
+            (Phase::CleaningUp, Event::Broke(failure)) => self.retry(failure),
+            (phase, event) => {
+                return Err(Refusal::Unexpected { phase, event: format!("{event:?}") });
+            }
+        })
+    }
+
+    fn to(self, phase: Phase, effects: &'static [Effect]) -> Step {
+        (Self { phase, ..self }, effects)
+    }
+
+    /// The first thing that changes a host.
+    fn begin(self) -> Step {
+        match self.terms.kind {
+            Kind::Offline | Kind::Live | Kind::Resume => {
+                self.to(Phase::Copying, &[Effect::StartMove])
+            }
+            Kind::Restart => self.to(Phase::Defining, &[Effect::DefineDestination]),
+        }
+    }
+
+    fn shut_down(self) -> Step {
+        Self { shut_down: true, ..self }.to(Phase::ShuttingDown, &[Effect::ShutDownGuest])
+    }
+
+    fn start_destination(self) -> Step {
+        Self { starting: true, ..self }.to(Phase::Starting, &[Effect::StartDestination])
+    }
+
+    fn ended(self, ending: Ending) -> Step {
+        let (failure, arrived, unclear) = match ending {
+            Ending::Arrived => (None, true, false),
+            Ending::Failed(failure) => (Some(failure), false, false),
+            Ending::Unclear(failure) => (Some(failure), false, true),
+        };
+        Self { failure, arrived, unclear, ..self }.confirm()
+    }
+
+    /// Looks where the guest is.
+    fn confirm(self) -> Step {
+        Self { impatient: false, ..self }.to(Phase::Confirming, &[Effect::Inspect])
+    }
+
+    fn fail(self, failure: Failure) -> Step {
+        Self { failure: Some(failure), doubt: None, ..self }.to(Phase::Failed, &[])
+    }
+
+    fn on_abort(self) -> Result<Step, Refusal> {
+        match self.phase {
+            Phase::Queued | Phase::Preparing => {
+                Ok(Self { abort: true, ..self }.to(Phase::Cancelled, &[]))
+            }
+            Phase::Checking => {
+                Ok(Self { abort: true, ..self }.to(Phase::Cancelled, &[Effect::StopGate]))
+            }
+            // A guest that is being shut down can't be told to stay: it is started again when off.
+            phase @ (Phase::Defining | Phase::ShuttingDown) => {
+                Ok(Self { abort: true, ..self }.to(phase, &[]))
+            }
+            phase @ (Phase::Copying | Phase::Switching) if !self.post_copy => {
+                Ok(Self { abort: true, ..self }.to(phase, &[Effect::AbortMove]))
+            }
+            phase => Err(Refusal::TooLate(phase)),
+        }
+    }
+
+    /// As abort; but a job that waits for a host to come back ends, with everything left as it is.
+    fn on_kill(self) -> Result<Step, Refusal> {
+        match self.doubt {
+            Some(doubt) if matches!(self.phase, Phase::Confirming | Phase::CleaningUp) => {
+                let message = format!("ended on request while waiting: {doubt}");
+                Ok(self.fail(Failure::new(Reason::Unresolved, message)))
+            }
+            _ => self.on_abort(),
+        }
+    }
+
+    fn on_adopted(self) -> Step {
+        match self.phase {
+            Phase::Queued => (self, &[]),
+            // No host was touched yet.
+            Phase::Checking | Phase::Preparing => self.to(Phase::Queued, &[]),
+            phase => {
+                let unclear = self.unclear || matches!(phase, Phase::Copying | Phase::Switching);
+                Self { unclear, impatient: false, ..self }.to(phase, &[Effect::Inspect])
+            }
+        }
+    }
+
+    /// The doubt has to show once more: what was seen is as old as our patience.
+    fn on_patience_over(self) -> Step {
+        if self.doubt.is_none() {
+            return (self, &[]);
+        }
+        (Self { impatient: true, ..self }, &[Effect::Inspect])
+    }
+
+    /// A step of cleaning up failed. The guest is where it should be; only order is missing.
+    fn retry(self, failure: Failure) -> Step {
+        let tries = self.tries + 1;
+        let note = Some(failure.message);
+        Self { tries, note, ..self }.to(Phase::CleaningUp, &[Effect::InspectLater])
+    }
+}
+
+impl Phase {
+    /// Every phase.
+    pub const ALL: [Self; 13] = [
+        Self::Queued,
+        Self::Checking,
+        Self::Preparing,
+        Self::Defining,
+        Self::ShuttingDown,
+        Self::Starting,
+        Self::Copying,
+        Self::Switching,
+        Self::Confirming,
+        Self::CleaningUp,
+        Self::Done,
+        Self::Failed,
+        Self::Cancelled,
+    ];
+
+    /// The job has ended.
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Done | Self::Failed | Self::Cancelled)
+    }
+
+    /// A host may have been changed and both must be looked at before the job ends.
+    fn touches_hosts(self) -> bool {
+        match self {
+            Self::Defining
+            | Self::ShuttingDown
+            | Self::Starting
+            | Self::Copying
+            | Self::Switching
+            | Self::Confirming
+            | Self::CleaningUp => true,
+            Self::Queued
+            | Self::Checking
+            | Self::Preparing
+            | Self::Done
+            | Self::Failed
+            | Self::Cancelled => false,
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Queued => "queued",
+            Self::Checking => "checking",
+            Self::Preparing => "preparing",
+            Self::Defining => "defining the guest at the destination",
+            Self::ShuttingDown => "shutting the guest down",
+            Self::Starting => "starting the guest at the destination",
+            Self::Copying => "copying",
+            Self::Switching => "switching",
+            Self::Confirming => "confirming",
+            Self::CleaningUp => "cleaning up",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        })
+    }
+}

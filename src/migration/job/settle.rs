@@ -1,0 +1,481 @@
+//! What both hosts show, and what follows from it.
+//!
+//! The tables here are the safety of a migration. Their rules: a guest is started, resumed or ended
+//! somewhere only if the other host was seen not to run it; a definition is removed only if the other
+//! host was seen to have one; a host that can't be asked is a doubt, and in doubt we wait.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Effect, Failure, Job, Kind, MAX_TRIES, Phase, Reason, Step};
+
+/// What both hosts show of the guest. The source was looked at first: a guest that arrived in between
+/// is then seen twice rather than nowhere.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Sights {
+    /// The host it comes from.
+    pub source: Sight,
+    /// The host it goes to.
+    pub destination: Sight,
+}
+
+/// What one host shows of the guest.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Sight {
+    /// The host could not be asked.
+    Unreachable,
+    /// It does not know the guest.
+    Absent,
+    /// It knows the guest.
+    Present(Presence),
+}
+
+/// A guest on a host.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Presence {
+    /// What it does.
+    pub activity: Activity,
+    /// It has a definition.
+    pub persistent: bool,
+    /// It starts with the host.
+    pub autostart: bool,
+    /// An outgoing migration job runs on it.
+    pub outgoing: bool,
+}
+
+/// What a guest does on a host.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub enum Activity {
+    /// Nothing.
+    Off,
+    /// Nothing, since it left for another host.
+    OffMigrated,
+    /// It runs.
+    Running,
+    /// It is paused, though not by a migration.
+    Paused,
+    /// It is paused by a migration: on its way out, or half-arrived.
+    InTransit,
+    /// Post-copy is under way.
+    PostCopy,
+    /// Post-copy broke off.
+    PostCopyFailed,
+}
+
+/// What keeps a job from deciding where the guest is.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Doubt {
+    /// The source can't be asked.
+    SourceUnreachable,
+    /// The destination can't be asked.
+    DestinationUnreachable,
+    /// The guest is between states that pass by themselves.
+    InTransit,
+    /// Both hosts run it, or seem to.
+    RunsTwice,
+    /// Neither host knows it, or seems to.
+    Vanished,
+    /// Post-copy is broken and the other half can't be reached.
+    PostCopyBroken,
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::SourceUnreachable => "the source host can't be asked where the guest is",
+            Self::DestinationUnreachable => {
+                "the destination host can't be asked where the guest is"
+            }
+            Self::InTransit => "the guest is paused between the hosts",
+            Self::RunsTwice => "both hosts show the guest as running",
+            Self::Vanished => "neither host knows the guest",
+            Self::PostCopyBroken => "the guest's memory is on both hosts",
+        })
+    }
+}
+
+impl Presence {
+    fn is_off(self) -> bool {
+        matches!(self.activity, Activity::Off | Activity::OffMigrated)
+    }
+
+    /// It runs here, or would if nobody had paused it: this host owns it.
+    fn is_active(self) -> bool {
+        matches!(self.activity, Activity::Running | Activity::Paused)
+    }
+}
+
+impl Sight {
+    fn presence(self) -> Option<Presence> {
+        match self {
+            Self::Present(presence) => Some(presence),
+            Self::Unreachable | Self::Absent => None,
+        }
+    }
+
+    fn activity(self) -> Option<Activity> {
+        self.presence().map(|presence| presence.activity)
+    }
+
+    /// The host was asked and does not run the guest.
+    fn is_idle(self) -> bool {
+        match self {
+            Self::Unreachable => false,
+            Self::Absent => true,
+            Self::Present(presence) => presence.is_off(),
+        }
+    }
+
+    fn is_active(self) -> bool {
+        self.presence().is_some_and(Presence::is_active)
+    }
+
+    /// The host was asked and has a definition of a guest that does not run.
+    fn is_only_defined(self) -> bool {
+        self.presence().is_some_and(|presence| presence.is_off() && presence.persistent)
+    }
+}
+
+impl Job {
+    /// Decides by what was seen.
+    pub(super) fn on_seen(self, sights: Sights) -> Step {
+        let job = Self { doubt: None, ..self };
+        if sights.source == Sight::Unreachable {
+            return job.wait(Doubt::SourceUnreachable);
+        }
+        match job.terms.kind {
+            Kind::Live | Kind::Resume => job.settle_move(sights),
+            Kind::Offline => job.settle_offline(sights),
+            Kind::Restart => job.settle_restart(sights),
+        }
+    }
+
+    /// A guest that runs is moved by libvirt.
+    fn settle_move(self, sights: Sights) -> Step {
+        let Sights { source, destination } = sights;
+        let outgoing = source.presence().is_some_and(|presence| presence.outgoing);
+        match (source.activity(), destination.activity()) {
+            (Some(Activity::PostCopyFailed), _) if destination == Sight::Unreachable => {
+                self.wait(Doubt::PostCopyBroken)
+            }
+            (Some(Activity::PostCopyFailed), _) => {
+                let job = Self { post_copy: true, ..self };
+                job.to(Phase::Switching, &[Effect::RecoverPostCopy])
+            }
+            (Some(activity), _) if outgoing => self.follow(activity == Activity::PostCopy),
+            (Some(Activity::PostCopy), _) => self.wait(Doubt::InTransit),
+            (Some(Activity::InTransit), _) => self.settle_stranded(sights),
+            (Some(Activity::Running | Activity::Paused), _) => self.settle_unmoved(sights),
+            (Some(Activity::Off | Activity::OffMigrated) | None, there) => match there {
+                Some(Activity::Running | Activity::Paused) => self.settle_away(sights),
+                Some(Activity::InTransit) => self.wait(Doubt::InTransit),
+                Some(Activity::PostCopy | Activity::PostCopyFailed) => {
+                    self.bear(Doubt::PostCopyBroken, sights)
+                }
+                Some(Activity::Off | Activity::OffMigrated) | None => self.settle_idle(sights),
+            },
+        }
+    }
+
+    /// The source runs the guest and no job moves it.
+    fn settle_unmoved(self, sights: Sights) -> Step {
+        match (sights.destination, sights.destination.activity()) {
+            (Sight::Unreachable, _) => self.bear(Doubt::DestinationUnreachable, sights),
+            // A move whose call was lost may be about to begin.
+            (_, None | Some(Activity::Off | Activity::OffMigrated)) if self.unclear => {
+                Self { unclear: false, ..self }.wait(Doubt::InTransit)
+            }
+            (_, None | Some(Activity::Off | Activity::OffMigrated)) => self.settle_home(sights),
+            (_, Some(Activity::InTransit)) if self.impatient => {
+                self.step(&[Effect::DestroyIncoming], Self::end_home)
+            }
+            // Its own libvirt ends it as soon as it notices.
+            (_, Some(Activity::InTransit)) => self.wait(Doubt::InTransit),
+            (
+                _,
+                Some(
+                    Activity::Running
+                    | Activity::Paused
+                    | Activity::PostCopy
+                    | Activity::PostCopyFailed,
+                ),
+            ) => self.bear(Doubt::RunsTwice, sights),
+        }
+    }
+
+    /// The source holds the guest paused for a migration that no job carries on: its libvirt was
+    /// restarted at the last step, and leaves it to us to see what became of the other side.
+    fn settle_stranded(self, sights: Sights) -> Step {
+        if sights.destination.is_active() {
+            self.settle_away(sights)
+        } else if sights.destination.is_idle() {
+            self.step(&[Effect::ResumeSource], |job| {
+                job.fail_with(
+                    Reason::Host,
+                    "the guest is paused at the source and can't be resumed",
+                )
+            })
+        } else if sights.destination == Sight::Unreachable {
+            self.wait(Doubt::DestinationUnreachable)
+        } else {
+            self.wait(Doubt::InTransit)
+        }
+    }
+
+    /// A guest that ran runs nowhere.
+    fn settle_idle(self, sights: Sights) -> Step {
+        let Sights { source, destination } = sights;
+        if destination == Sight::Unreachable {
+            return self.wait(Doubt::DestinationUnreachable);
+        }
+        let left = source.presence().is_none_or(|here| here.activity == Activity::OffMigrated);
+        let arrived = self.arrived || left || !self.facts.destination_defined;
+        if destination.is_only_defined() && arrived {
+            return self.settle_away(sights);
+        }
+        if source == Sight::Absent && self.facts.persistent {
+            return self.bear(Doubt::Vanished, sights);
+        }
+        if self.arrived && !self.facts.persistent {
+            return self.to(Phase::Done, &[]);
+        }
+        let message = match &self.failure {
+            Some(failure) => format!("the guest stopped: {}", failure.message),
+            None => "the guest stopped".to_owned(),
+        };
+        self.fail(Failure::new(Reason::GuestStopped, message))
+    }
+
+    /// A guest that is off: only its definition moves, and no job shows that it does. A source that
+    /// is still defined may lose its definition at any moment to a move whose call was lost, so then
+    /// nothing is taken from the destination.
+    fn settle_offline(self, sights: Sights) -> Step {
+        let Sights { source, destination } = sights;
+        if source.is_active() && destination.is_active() {
+            return self.bear(Doubt::RunsTwice, sights);
+        }
+        let reported = self.failure.is_some() && !self.unclear;
+        let brought = self.arrived || (!reported && !self.facts.destination_defined);
+        match destination {
+            Sight::Unreachable if self.arrived || source == Sight::Absent => {
+                self.wait(Doubt::DestinationUnreachable)
+            }
+            Sight::Unreachable => self.bear(Doubt::DestinationUnreachable, sights),
+            Sight::Absent if source == Sight::Absent => self.bear(Doubt::Vanished, sights),
+            Sight::Present(there) if there.persistent && source == Sight::Absent => {
+                self.settle_away(sights)
+            }
+            Sight::Present(there) if there.persistent && brought && source.is_idle() => {
+                self.settle_away(sights)
+            }
+            Sight::Absent | Sight::Present(_) if self.unclear && !self.impatient => {
+                self.wait(Doubt::InTransit)
+            }
+            Sight::Absent | Sight::Present(_) => self.settle_home(sights),
+        }
+    }
+
+    /// A guest that is shut down here and started there. Without an abort or a failure it goes on
+    /// from wherever it was.
+    fn settle_restart(self, sights: Sights) -> Step {
+        let Sights { source, destination } = sights;
+        let back = self.abort || self.failure.is_some();
+        if destination == Sight::Unreachable {
+            // What was never started there does not run there.
+            return if source.is_idle() && back && self.shut_down && !self.starting {
+                self.start_source()
+            } else {
+                self.bear(Doubt::DestinationUnreachable, sights)
+            };
+        }
+        if source.is_active() && destination.is_active() {
+            return self.bear(Doubt::RunsTwice, sights);
+        }
+        let idle_or_active = |sight: Sight| sight.is_idle() || sight.is_active();
+        if !idle_or_active(source) || !idle_or_active(destination) {
+            return self.wait(Doubt::InTransit);
+        }
+        if destination.is_active() {
+            return self.settle_away(sights);
+        }
+        if source.is_active() {
+            return match destination {
+                _ if back => self.settle_home(sights),
+                _ if self.starting => self
+                    .because(Reason::Host, "the guest was started at the source meanwhile")
+                    .settle_home(sights),
+                Sight::Present(_) => self.shut_down(),
+                _ if self.shut_down => self
+                    .because(Reason::Host, "the guest's definition vanished from the destination")
+                    .settle_home(sights),
+                _ => self.to(Phase::Defining, &[Effect::DefineDestination]),
+            };
+        }
+        if self.arrived && destination.is_only_defined() {
+            return self.settle_away(sights);
+        }
+        if !self.shut_down {
+            return self
+                .because(Reason::GuestStopped, "the guest stopped before it was asked to")
+                .settle_home(sights);
+        }
+        match destination {
+            Sight::Present(_) if !back => self.start_destination(),
+            _ => self
+                .because(Reason::Host, "the guest's definition vanished from the destination")
+                .start_source(),
+        }
+    }
+
+    fn start_source(self) -> Step {
+        self.step(&[Effect::StartSource], |job| {
+            job.fail_with(Reason::Host, "the guest was shut down and can't be started again")
+        })
+    }
+
+    /// Sets the failure, unless there is one or the guest is to stay anyway.
+    fn because(self, reason: Reason, message: &str) -> Self {
+        let failure = match self.failure {
+            None if !self.abort => Some(Failure::new(reason, message)),
+            failure => failure,
+        };
+        Self { failure, ..self }
+    }
+
+    fn fail_with(self, reason: Reason, message: &str) -> Step {
+        let message = match &self.failure {
+            Some(failure) => format!("{message}; first: {}", failure.message),
+            None => message.to_owned(),
+        };
+        self.fail(Failure::new(reason, message))
+    }
+
+    /// Follows a move that goes on, though not by a call of ours.
+    fn follow(self, post_copy: bool) -> Step {
+        let phase = if post_copy { Phase::Switching } else { Phase::Copying };
+        let effects: &'static [Effect] = if self.abort && !post_copy {
+            &[Effect::AbortMove, Effect::Watch]
+        } else {
+            &[Effect::Watch]
+        };
+        Self { post_copy, ..self }.to(phase, effects)
+    }
+
+    /// A step of cleaning up, unless it has failed often enough.
+    fn step(self, effects: &'static [Effect], give_up: impl FnOnce(Self) -> Step) -> Step {
+        if self.tries < MAX_TRIES { self.to(Phase::CleaningUp, effects) } else { give_up(self) }
+    }
+
+    fn wait(self, doubt: Doubt) -> Step {
+        Self { doubt: Some(doubt), ..self }.to(Phase::Confirming, &[Effect::InspectLater])
+    }
+
+    /// A doubt; some can be lived with when they last.
+    fn bear(self, doubt: Doubt, sights: Sights) -> Step {
+        if !self.impatient {
+            return self.wait(doubt);
+        }
+        match doubt {
+            Doubt::DestinationUnreachable if self.is_certainly_home(sights) => {
+                let note = "the destination host could not be asked whether anything is left there";
+                Self { note: Some(note.to_owned()), ..self }.end_home()
+            }
+            Doubt::RunsTwice => self.fail_with(
+                Reason::RunsTwice,
+                "both hosts run the guest; nothing was changed: stop one of them by hand",
+            ),
+            Doubt::Vanished => {
+                self.fail_with(Reason::Vanished, "neither host knows the guest any more")
+            }
+            Doubt::PostCopyBroken if sights.source.is_idle() => self.fail_with(
+                Reason::PostCopyBroken,
+                "the source stopped before all of the guest's memory had left it",
+            ),
+            Doubt::SourceUnreachable
+            | Doubt::DestinationUnreachable
+            | Doubt::InTransit
+            | Doubt::PostCopyBroken => self.wait(doubt),
+        }
+    }
+
+    /// The destination can't be asked, but need not be: the source runs the guest without a job, or
+    /// keeps the definition of one that was to be moved while off and was not.
+    fn is_certainly_home(&self, sights: Sights) -> bool {
+        match self.terms.kind {
+            Kind::Offline => sights.source.presence().is_some_and(|here| here.persistent),
+            Kind::Live | Kind::Resume => sights.source.is_active(),
+            Kind::Restart => {
+                // A guest that may still shut down on our request must not be left alone.
+                let settled = self.abort || self.failure.is_some() || !self.shut_down;
+                sights.source.is_active() && !self.starting && settled
+            }
+        }
+    }
+
+    /// The guest is at the destination: puts in order what is left, one step at a time.
+    fn settle_away(self, sights: Sights) -> Step {
+        let job = Self { failure: None, ..self };
+        match job.step_away(sights) {
+            Some(effects) => job.step(effects, |job| job.to(Phase::Done, &[])),
+            None => job.to(Phase::Done, &[]),
+        }
+    }
+
+    fn step_away(&self, sights: Sights) -> Option<&'static [Effect]> {
+        let there = sights.destination.presence()?;
+        let here = sights.source.presence();
+        let persist = self.terms.persist.unwrap_or(self.facts.persistent);
+        if here.is_some_and(|here| !here.is_off()) {
+            return Some(&[Effect::DestroySource]);
+        }
+        if persist && !there.persistent {
+            return Some(&[Effect::PersistDestination]);
+        }
+        let made_by_us = self.terms.kind == Kind::Restart && !self.facts.destination_defined;
+        if !persist && there.persistent && there.is_active() && made_by_us {
+            return Some(&[Effect::UndefineDestination]);
+        }
+        if persist && self.facts.autostart && !there.autostart {
+            return Some(&[Effect::AutostartDestination]);
+        }
+        let here = here?;
+        if self.terms.undefine_source && there.persistent {
+            return Some(&[Effect::UndefineSource]);
+        }
+        // Or the host's next start would run the guest a second time.
+        here.autostart.then_some(&[Effect::HoldSource])
+    }
+
+    /// The guest is at the source: removes what we brought to the destination, then ends.
+    fn settle_home(self, sights: Sights) -> Step {
+        let here = sights.source.presence();
+        let kept = here.is_some_and(|here| here.persistent) || !self.facts.persistent;
+        let brought = !self.facts.destination_defined && sights.destination.is_only_defined();
+        if brought && kept {
+            self.step(&[Effect::UndefineDestination], Self::end_home)
+        } else {
+            self.end_home()
+        }
+    }
+
+    fn end_home(self) -> Step {
+        if self.abort {
+            return Self { failure: None, ..self }.to(Phase::Cancelled, &[]);
+        }
+        let failure = self.failure.clone().unwrap_or_else(|| {
+            if self.arrived {
+                Failure::new(
+                    Reason::Host,
+                    "the migration was reported as done, but the guest is at the source",
+                )
+            } else {
+                Failure::new(
+                    Reason::Interrupted,
+                    "the migration was interrupted; the guest is at the source",
+                )
+            }
+        });
+        self.fail(failure)
+    }
+}
