@@ -1,0 +1,141 @@
+//! Indication filters, destinations and subscriptions, and the numbers of what was sent.
+
+use rusqlite::params;
+
+use super::{Store, StoreError};
+
+/// The kinds of objects that clients make and that outlive the process.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum ObjectKind {
+    /// What to send.
+    Filter,
+    /// Where to.
+    Destination,
+    /// A filter bound to a destination.
+    Subscription,
+}
+
+impl ObjectKind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Filter => "filter",
+            Self::Destination => "destination",
+            Self::Subscription => "subscription",
+        }
+    }
+}
+
+/// An object, in whatever form its owner writes it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ObjectRow {
+    /// Its identity among its kind.
+    pub key: String,
+    /// The object.
+    pub body: String,
+}
+
+/// A run of numbers that nobody else gets.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Sequence {
+    /// The context in which the numbers count.
+    pub context: String,
+    /// The first of them.
+    pub first: i64,
+}
+
+impl Store {
+    /// Stores a new object.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`] if the key is taken; any other [`StoreError`].
+    pub async fn insert_object(&self, kind: ObjectKind, row: ObjectRow) -> Result<(), StoreError> {
+        self.call(move |connection| {
+            let sql = "INSERT OR IGNORE INTO objects (kind, key, body) VALUES (?, ?, ?)";
+            match connection.execute(sql, params![kind.name(), row.key, row.body])? {
+                0 => Err(StoreError::Exists { key: row.key }),
+                _ => Ok(()),
+            }
+        })
+        .await
+    }
+
+    /// Replaces an object; says whether there was one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn update_object(
+        &self,
+        kind: ObjectKind,
+        row: ObjectRow,
+    ) -> Result<bool, StoreError> {
+        self.call(move |connection| {
+            let sql = "UPDATE objects SET body = ?3 WHERE kind = ?1 AND key = ?2";
+            Ok(connection.execute(sql, params![kind.name(), row.key, row.body])? > 0)
+        })
+        .await
+    }
+
+    /// Removes an object; says whether there was one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn remove_object(&self, kind: ObjectKind, key: String) -> Result<bool, StoreError> {
+        self.call(move |connection| {
+            let sql = "DELETE FROM objects WHERE kind = ? AND key = ?";
+            Ok(connection.execute(sql, params![kind.name(), key])? > 0)
+        })
+        .await
+    }
+
+    /// All objects of a kind, by key.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn objects(&self, kind: ObjectKind) -> Result<Vec<ObjectRow>, StoreError> {
+        self.call(move |connection| {
+            let sql = "SELECT key, body FROM objects WHERE kind = ? ORDER BY key";
+            let mut statement = connection.prepare(sql)?;
+            let rows = statement.query_map([kind.name()], |row| {
+                Ok(ObjectRow { key: row.get(0)?, body: row.get(1)? })
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    /// Takes the next `count` numbers of a destination; `context` is kept if it has none yet. What is
+    /// taken and not used is a gap, never a number used twice.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn take_numbers(
+        &self,
+        destination: String,
+        count: u32,
+        context: String,
+    ) -> Result<Sequence, StoreError> {
+        self.call(move |connection| {
+            let sql = "INSERT INTO sequences (destination, context, next) VALUES (?1, ?2, ?3) \
+                ON CONFLICT (destination) DO UPDATE SET next = next + ?3 RETURNING context, next";
+            let (context, next): (String, i64) = connection
+                .prepare(sql)?
+                .query_row(params![destination, context, count], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })?;
+            Ok(Sequence { context, first: next - i64::from(count) })
+        })
+        .await
+    }
+
+    /// Forgets a destination's numbers.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn forget_numbers(&self, destination: String) -> Result<(), StoreError> {
+        self.call(move |connection| {
+            connection.execute("DELETE FROM sequences WHERE destination = ?", [destination])?;
+            Ok(())
+        })
+        .await
+    }
+}
