@@ -1,8 +1,12 @@
 //! Operations on providers in memory, over the schema inside the program.
 
 mod associations;
+mod audit;
 mod classes;
+mod conform;
 mod instances;
+mod methods;
+mod properties;
 
 use std::sync::{Arc, Mutex};
 
