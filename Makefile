@@ -90,7 +90,7 @@ test-testbed:
 	@tools/test-testbed
 
 test-clients: build-bins
-	@$(PYTHON) -m pytest tests/clients tests/testbed
+	@$(PYTHON) -m pytest tests/clients tests/python tests/testbed
 
 fuzz-smoke:
 	@tools/fuzz 5
