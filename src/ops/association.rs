@@ -10,11 +10,8 @@
 use std::{collections::HashSet, fmt::Write as _, sync::Arc};
 
 use super::{
-    AssociationProvider, End, Far, Link, Outcome, ProviderError, Sink, Space,
-    core::Core,
-    namespaces::Scope,
-    present::{Form, Presenter},
-    stream::Writer,
+    AssociationProvider, End, Far, Link, Outcome, ProviderError, Sink, Space, core::Core,
+    namespaces::Scope, present::Presenter,
 };
 use crate::cim::{
     AssociationFilter, CimError, CimName, Instance, InstancePath, KeyValue, ObjectPath, StatusCode,
@@ -81,7 +78,7 @@ impl Traversal {
     ///
     /// The source may be named in any namespace, for clients begin in the interop one or in
     /// root/cimv2: it is looked for where its class lives.
-    pub(super) async fn run(self, form: Form, writer: Writer) -> Result<(), ProviderError> {
+    pub(super) async fn run(self, mut presenter: Presenter) -> Result<(), ProviderError> {
         if self.candidates.is_empty() {
             return Ok(());
         }
@@ -90,7 +87,6 @@ impl Traversal {
         let path = self.core.referred(&self.scope, space, self.core.path_of(&source)?);
         // A provider yields nothing twice, so duplicates come only with a second one.
         let mut seen = (self.candidates.len() > 1).then(HashSet::new);
-        let mut presenter = Presenter::new(self.core, self.scope, form, writer);
         for candidate in &self.candidates {
             let links = Links {
                 candidate,

@@ -7,8 +7,8 @@ use super::{
 };
 use crate::{
     cim::{
-        AssociationFilter, CimError, CimName, ClassOptions, ClassPath, InstanceOptions, Object,
-        Reply, StatusCode,
+        AssociationFilter, CimError, CimName, Class, ClassOptions, ClassPath, InstanceOptions,
+        Object, Reply, StatusCode,
     },
     repository::Reference,
 };
@@ -22,6 +22,17 @@ impl Core {
     ) -> Result<Reply, CimError> {
         let class = self.repository.view(name, options);
         Ok(Reply::Class(Box::new(class.ok_or_else(|| no_class(StatusCode::NotFound, name))?)))
+    }
+
+    /// The class that a query's result has, for QueryResultClass.
+    pub(super) fn result_class(&self, name: &CimName) -> Option<Class> {
+        let options = ClassOptions {
+            local_only: false,
+            include_qualifiers: true,
+            include_class_origin: false,
+            properties: None,
+        };
+        self.repository.view(name, &options)
     }
 
     /// EnumerateClasses.

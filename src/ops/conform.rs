@@ -331,6 +331,19 @@ impl Conformer<'_> {
         self.properties(place, &class, instance)
     }
 
+    /// An instance that an operation carries as its parameter `name`. The caller has looked for
+    /// properties that its class does not have: those are left out.
+    pub(super) fn instance(
+        &self,
+        name: &CimName,
+        class: &Class,
+        instance: Instance,
+    ) -> Result<Instance, CimError> {
+        let path = instance.path.clone();
+        let conformed = self.properties(&Place::parameter(name), class, instance)?;
+        Ok(Instance { path, ..conformed })
+    }
+
     fn properties(
         &self,
         place: &Place,

@@ -19,6 +19,7 @@ mod authorise;
 mod classes;
 mod conform;
 mod context;
+mod contexts;
 mod core;
 mod embedded;
 mod error;
@@ -27,14 +28,18 @@ mod namespaces;
 mod operations;
 mod present;
 mod provider;
+mod pull;
 mod registry;
+mod select;
 mod shape;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod write;
 
 pub use conform::Arguments;
 pub use context::{Context, Principal, Role};
+pub use contexts::PullLimits;
 pub use error::ProviderError;
 pub use namespaces::Space;
 pub use operations::Operations;

@@ -1,6 +1,6 @@
 //! The one door: every operation comes in here.
 
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use super::{
     Answer, Context, ObjectStream, Outcome, ProviderError, Registry, Sink, Space,
@@ -8,11 +8,15 @@ use super::{
     audit::Record,
     authorise::{authorise, needed},
     classes::ClassForm,
+    contexts::{Contexts, PullLimits},
     core::Core,
     namespaces::Scope,
     present::{Form, Presenter},
+    pull::PullOperation,
+    select::Selector,
     shape::Shaper,
-    stream::{Producers, Writer},
+    stream::Producers,
+    write::declared,
 };
 use crate::{
     cim::{
@@ -25,14 +29,30 @@ use crate::{
 /// Executes operations. Cheap to clone.
 #[derive(Clone)]
 pub struct Operations {
-    core: Arc<Core>,
+    pub(super) core: Arc<Core>,
     producers: Producers,
+    contexts: Contexts,
+    expiry: Arc<Once>,
 }
 
 impl Operations {
     /// Operations on these classes and providers.
-    pub fn new(repository: Arc<Repository>, registry: Registry) -> Self {
-        Self { core: Arc::new(Core { repository, registry }), producers: Producers::default() }
+    pub fn new(repository: Arc<Repository>, registry: Registry, limits: PullLimits) -> Self {
+        Self {
+            core: Arc::new(Core { repository, registry }),
+            producers: Producers::default(),
+            contexts: Contexts::new(limits),
+            expiry: Arc::new(Once::new()),
+        }
+    }
+
+    /// The open enumerations. With the first use begins the task that ends those nobody asks for.
+    pub(super) fn contexts(&self) -> &Contexts {
+        self.expiry.call_once(|| {
+            let contexts = self.contexts.clone();
+            self.producers.spawn(|stop| async move { contexts.expire(stop).await });
+        });
+        &self.contexts
     }
 
     /// Executes one operation.
@@ -73,14 +93,12 @@ impl Operations {
                 whole(Reply::Instance(self.get_instance(&scope, path, options).await?))
             }
             Operation::EnumerateInstances { class, deep_inheritance, options } => {
-                let form = match deep_inheritance {
-                    true => Form::Instances(options),
-                    false => Form::InstancesAs(class.clone(), options),
-                };
-                list(ListKind::NamedInstances, self.instances(scope, class, form)?).await
+                let form = Form::of_list(&class, deep_inheritance, options);
+                list(ListKind::NamedInstances, self.instances(scope, class, form, None)?).await
             }
             Operation::EnumerateInstanceNames { class } => {
-                list(ListKind::InstanceNames, self.instances(scope, class, Form::Paths)?).await
+                list(ListKind::InstanceNames, self.instances(scope, class, Form::Paths, None)?)
+                    .await
             }
             Operation::Associators { object, filter, include_qualifiers, options } => {
                 let wanted = Wanted::Objects { include_qualifiers, options };
@@ -99,17 +117,42 @@ impl Operations {
             Operation::InvokeMethod { object, method, parameters } => {
                 whole(core.invoke(ctx, &scope, object, &method, parameters).await?)
             }
-            Operation::CreateClass { .. }
+            Operation::ExecQuery { language, query } => {
+                let query = core.query(&language, &query)?;
+                let class = query.from_class().clone();
+                let form = Form::Instances(InstanceOptions::default());
+                let stream = self.instances(scope, class, form, Some(Selector::Query(query)))?;
+                list(ListKind::ObjectsWithPath, stream).await
+            }
+            Operation::CreateInstance { instance } => {
+                whole(Reply::InstanceName(core.create(&scope, instance).await?))
+            }
+            Operation::ModifyInstance { instance, properties } => {
+                core.modify(&scope, instance, properties).await?;
+                whole(Reply::Void)
+            }
+            Operation::DeleteInstance { path } => {
+                core.delete(&scope, path).await?;
+                whole(Reply::Void)
+            }
+            Operation::GetProperty { path, property } => {
+                let class = core.class(&path.class, StatusCode::InvalidClass)?;
+                let declared = declared(&class, &property)?;
+                let mut instance =
+                    self.get_instance(&scope, path, InstanceOptions::default()).await?;
+                let value = instance.properties.iter_mut().find(|it| it.name == declared.name);
+                let value = value.and_then(|property| property.value.take());
+                whole(Reply::Property(declared.ty.clone(), value))
+            }
+            Operation::SetProperty { path, property, value } => {
+                core.set_property(&scope, path, &property, value).await?;
+                whole(Reply::Void)
+            }
+            rest @ (Operation::CreateClass { .. }
             | Operation::ModifyClass { .. }
             | Operation::DeleteClass { .. }
             | Operation::SetQualifier { .. }
             | Operation::DeleteQualifier { .. }
-            | Operation::CreateInstance { .. }
-            | Operation::ModifyInstance { .. }
-            | Operation::DeleteInstance { .. }
-            | Operation::GetProperty { .. }
-            | Operation::SetProperty { .. }
-            | Operation::ExecQuery { .. }
             | Operation::OpenEnumerateInstances { .. }
             | Operation::OpenEnumerateInstancePaths { .. }
             | Operation::OpenAssociatorInstances { .. }
@@ -121,9 +164,15 @@ impl Operations {
             | Operation::PullInstancePaths { .. }
             | Operation::PullInstances { .. }
             | Operation::CloseEnumeration { .. }
-            | Operation::EnumerationCount { .. } => {
-                let text = format!("{} is not supported", operation.name());
-                Err(CimError::new(StatusCode::NotSupported, text))
+            | Operation::EnumerationCount { .. }) => {
+                let name = rest.name().to_owned();
+                match PullOperation::from_operation(rest) {
+                    Some(pull) => whole(self.pull_operation(ctx, &scope, pull).await?),
+                    None => {
+                        let text = format!("{name} is not supported: classes are fixed at start");
+                        Err(CimError::new(StatusCode::NotSupported, text))
+                    }
+                }
             }
         }
     }
@@ -147,15 +196,36 @@ impl Operations {
     }
 
     /// The instances of a class and of those derived from it.
-    fn instances(
+    pub(super) fn instances(
         &self,
         scope: Scope,
         class: CimName,
         form: Form,
+        selector: Option<Selector>,
     ) -> Result<ObjectStream, CimError> {
         self.core.class(&class, StatusCode::InvalidClass)?;
         let core = Arc::clone(&self.core);
-        Ok(self.producers.start(|writer| enumerate(core, scope, class, form, writer)))
+        Ok(self.producers.start(|writer| {
+            let presenter = Presenter::new(core, scope, form, writer).selecting(selector);
+            enumerate(class, presenter)
+        }))
+    }
+
+    /// What an instance is associated with, or the associations themselves.
+    pub(super) fn associated(
+        &self,
+        scope: Scope,
+        source: InstancePath,
+        filter: AssociationFilter,
+        yields: Yield,
+        form: Form,
+        selector: Option<Selector>,
+    ) -> Result<ObjectStream, CimError> {
+        let traversal = Traversal::new(&self.core, scope.clone(), source, filter, yields)?;
+        let core = Arc::clone(&self.core);
+        Ok(self.producers.start(|writer| {
+            traversal.run(Presenter::new(core, scope, form, writer).selecting(selector))
+        }))
     }
 
     async fn follow(
@@ -176,8 +246,7 @@ impl Operations {
                     Wanted::Paths => Form::Paths,
                     Wanted::Objects { options, .. } => Form::Instances(options),
                 };
-                let traversal = Traversal::new(&self.core, scope, source, filter, yields)?;
-                list(kind, self.producers.start(|writer| traversal.run(form, writer))).await
+                list(kind, self.associated(scope, source, filter, yields, form, None)?).await
             }
             ObjectPath::Class(source) => {
                 let form = match wanted {
@@ -215,15 +284,8 @@ async fn list(kind: ListKind, stream: ObjectStream) -> Result<Answer, CimError> 
     })
 }
 
-async fn enumerate(
-    core: Arc<Core>,
-    scope: Scope,
-    class: CimName,
-    form: Form,
-    writer: Writer,
-) -> Result<(), ProviderError> {
-    let space = scope.space;
-    let mut presenter = Presenter::new(Arc::clone(&core), scope, form, writer);
+async fn enumerate(class: CimName, mut presenter: Presenter) -> Result<(), ProviderError> {
+    let (core, space) = (Arc::clone(&presenter.core), presenter.scope.space);
     for provider in core.providers(space, &class) {
         let mut found = Found { space, presenter: &mut presenter };
         match provider.enumerate(&mut found).await {

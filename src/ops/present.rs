@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{ProviderError, Space, core::Core, namespaces::Scope, shape::Shaper, stream::Writer};
+use super::{
+    ProviderError, Space, core::Core, namespaces::Scope, select::Selector, shape::Shaper,
+    stream::Writer,
+};
 use crate::cim::{CimName, Instance, InstanceOptions, InstancePath, Object};
 
 /// What a list consists of.
@@ -16,11 +19,27 @@ pub(super) enum Form {
     InstancesAs(CimName, InstanceOptions),
 }
 
+impl Form {
+    /// The form of EnumerateInstances and its like.
+    pub(super) fn of_list(
+        class: &CimName,
+        deep_inheritance: bool,
+        options: InstanceOptions,
+    ) -> Self {
+        if deep_inheritance {
+            Self::Instances(options)
+        } else {
+            Self::InstancesAs(class.clone(), options)
+        }
+    }
+}
+
 /// Sends found objects in one form.
 pub(super) struct Presenter {
     pub(super) core: Arc<Core>,
     pub(super) scope: Scope,
     shaper: Option<Shaper>,
+    selector: Option<Selector>,
     writer: Writer,
 }
 
@@ -32,7 +51,17 @@ impl Presenter {
             Form::Instances(options) => Some(Shaper::deep(repository, options)),
             Form::InstancesAs(class, options) => Some(Shaper::shallow(repository, options, class)),
         };
-        Self { core, scope, shaper, writer }
+        Self { core, scope, shaper, selector: None, writer }
+    }
+
+    /// The same, but of what is found only what `selector` picks.
+    pub(super) fn selecting(self, selector: Option<Selector>) -> Self {
+        Self { selector, ..self }
+    }
+
+    /// Whether instances must be looked at, or paths are enough.
+    fn needs_instances(&self) -> bool {
+        self.shaper.is_some() || self.selector.is_some()
     }
 
     /// Sends an instance that lives in `space`, or its path.
@@ -42,11 +71,24 @@ impl Presenter {
         path: InstancePath,
         instance: Instance,
     ) -> Result<(), ProviderError> {
+        let (instance, projected) = match &self.selector {
+            None => (instance, false),
+            Some(selector) => {
+                let repository = &self.core.repository;
+                let picked =
+                    repository.complete(instance).and_then(|it| selector.pick(it, repository));
+                match picked {
+                    Some(instance) => (instance, matches!(selector, Selector::Query(_))),
+                    None => return Ok(()),
+                }
+            }
+        };
         let listed = self.core.listed(&self.scope, space, path);
         let object = match &mut self.shaper {
             None => Object::InstancePath(listed),
             Some(shaper) => {
-                let mut instance = shaper.shape(instance);
+                // What a select list left out must not come back as NULL.
+                let mut instance = if projected { instance } else { shaper.shape(instance) };
                 self.core.localise(&self.scope, &mut instance);
                 instance.path = Some(listed);
                 Object::Instance(instance)
@@ -61,7 +103,7 @@ impl Presenter {
         space: Space,
         path: InstancePath,
     ) -> Result<(), ProviderError> {
-        if self.shaper.is_none() {
+        if !self.needs_instances() {
             let listed = self.core.listed(&self.scope, space, path);
             return self.writer.send(Object::InstancePath(listed)).await;
         }

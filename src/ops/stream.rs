@@ -109,6 +109,14 @@ impl Producers {
         ObjectStream { first: None, receiver, ended: false }
     }
 
+    /// Starts a task that runs until it is told to stop.
+    pub(super) fn spawn<F>(&self, work: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.tasks.spawn(work(self.stop.clone()));
+    }
+
     /// Ends all streams with SERVER_IS_SHUTTING_DOWN and waits for their producers.
     pub(super) async fn close(&self) {
         self.stop.cancel();

@@ -14,7 +14,7 @@ use crate::{
         Connection, ConnectionOptions, Console, Domain, DomainConfig, DomainState, HypervisorError,
         fake::{FakeHypervisor, FakeWorld},
     },
-    ops::{Answer, Context, Operations, Principal, Role},
+    ops::{Answer, Context, Operations, Principal, PullLimits, Role},
     repository::Repository,
 };
 
@@ -61,7 +61,7 @@ impl World {
             let connection = Connection::start(options, connector, &tasks, stop.clone());
             register(&mut registry, &Host { prefix: *prefix, connection }).unwrap();
         }
-        let operations = Operations::new(Repository::builtin(), registry);
+        let operations = Operations::new(Repository::builtin(), registry, PullLimits::default());
         Self { hypervisors, operations, tasks, stop }
     }
 

@@ -81,13 +81,18 @@ impl Repository {
 
     /// The class, with what it inherits.
     pub fn class(&self, name: &CimName) -> Option<Arc<Class>> {
+        self.class_ref(name).cloned()
+    }
+
+    /// The class, with what it inherits, for as long as the repository lives.
+    pub fn class_ref(&self, name: &CimName) -> Option<&Arc<Class>> {
         // From the class up to the first that is resolved already, then down again.
         let mut chain = Vec::new();
         let mut current = Some(name);
         let mut resolved = None;
         while let Some(name) = current {
             let entry = self.classes.get(name)?;
-            resolved = entry.resolved.get().cloned();
+            resolved = entry.resolved.get();
             if resolved.is_some() {
                 break;
             }
@@ -96,8 +101,9 @@ impl Repository {
         }
         let is_a = |class: &CimName, ancestor: &CimName| self.is_a(class, ancestor);
         for entry in chain.into_iter().rev() {
-            let (class, _) = resolve::resolve(&entry.declared, resolved.as_deref(), &is_a);
-            resolved = Some(entry.resolved.get_or_init(|| Arc::new(class)).clone());
+            let (class, _) =
+                resolve::resolve(&entry.declared, resolved.map(|class| &**class), &is_a);
+            resolved = Some(entry.resolved.get_or_init(|| Arc::new(class)));
         }
         resolved
     }

@@ -279,15 +279,16 @@ async fn a_producer_that_dies_is_an_error_not_a_short_list() {
 }
 
 #[tokio::test]
-async fn operations_of_later_days_are_not_supported_and_say_so() {
+async fn what_changes_the_schema_or_the_host_is_not_supported_and_says_so() {
     let server = kvm(&["a"]);
-    let query = Operation::ExecQuery {
-        language: "WQL".to_owned(),
-        query: "SELECT * FROM CIM_System".to_owned(),
-    };
-    fails(run(&server, query).await, StatusCode::NotSupported, "ExecQuery is not supported");
+    let delete = Operation::DeleteClass { class: name("KVM_HostSystem") };
+    fails(run(&server, delete).await, StatusCode::NotSupported, "DeleteClass is not supported");
     let delete = Operation::DeleteInstance { path: guest_path("a") };
-    fails(run(&server, delete).await, StatusCode::NotSupported, "DeleteInstance");
+    fails(
+        run(&server, delete).await,
+        StatusCode::NotSupported,
+        "KVM_ComputerSystem cannot be deleted",
+    );
 }
 
 #[tokio::test]

@@ -7,6 +7,9 @@ mod conform;
 mod instances;
 mod methods;
 mod properties;
+mod pull;
+mod queries;
+mod write;
 
 use std::sync::{Arc, Mutex};
 
@@ -118,7 +121,7 @@ pub(super) fn guest(prefix: &str, guest: &str) -> Instance {
 pub(super) fn server(build: impl FnOnce(&mut Registry)) -> Operations {
     let mut registry = Registry::default();
     build(&mut registry);
-    Operations::new(Repository::builtin(), registry)
+    Operations::new(Repository::builtin(), registry, PullLimits::default())
 }
 
 /// One KVM host with guests of these names.

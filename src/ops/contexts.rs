@@ -1,0 +1,336 @@
+//! Open enumerations: streams that clients pull piece by piece (DSP0200 §5.3.2.24 ff.).
+//!
+//! A context holds its stream and nothing else, so it costs what its producer has in hand. It belongs to
+//! the user, the namespace and the kind of list that opened it, survives the connection it came over,
+//! and ends with its last object, with CloseEnumeration, with an error, or when nobody has asked for
+//! longer than its operation timeout. Pulls on one context wait for each other; closing it wakes a
+//! pull that waits for objects, which then answers PULL_HAS_BEEN_ABANDONED.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Mutex as AsyncMutex, Notify},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::{ObjectStream, Space};
+use crate::cim::{CimError, ListKind, Object, StatusCode};
+
+/// What open enumerations may cost.
+#[derive(Clone, Copy, Debug)]
+pub struct PullLimits {
+    /// Contexts open at the same time, of all users.
+    pub contexts: usize,
+    /// Contexts open at the same time, of one user.
+    pub contexts_per_user: usize,
+    /// Objects in one answer; a client that asks for more gets this many at a time.
+    pub objects: u32,
+    /// The operation timeout where the client names none.
+    pub default_timeout: Duration,
+    /// The longest operation timeout a client may ask for.
+    pub max_timeout: Duration,
+}
+
+impl Default for PullLimits {
+    fn default() -> Self {
+        Self {
+            contexts: 256,
+            contexts_per_user: 64,
+            objects: 1000,
+            default_timeout: Duration::from_secs(60),
+            max_timeout: Duration::from_secs(600),
+        }
+    }
+}
+
+/// Whose context it is; a pull must come from the same.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Owner {
+    pub(super) user: String,
+    pub(super) space: Space,
+}
+
+/// What a pull returns.
+pub(super) struct Pulled {
+    pub(super) objects: Vec<Object>,
+    /// `None` at the end of the sequence.
+    pub(super) context: Option<String>,
+}
+
+/// All open enumerations.
+#[derive(Clone)]
+pub(super) struct Contexts {
+    limits: PullLimits,
+    table: Arc<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    entries: Mutex<HashMap<Uuid, Entry>>,
+    /// Rung when a deadline may have come nearer.
+    changed: Notify,
+}
+
+struct Entry {
+    owner: Owner,
+    kind: ListKind,
+    timeout: Duration,
+    /// Pulls at work or waiting; it can't expire meanwhile.
+    pulls: usize,
+    /// `None` while a pull is at work.
+    expires: Option<Instant>,
+    stream: Arc<AsyncMutex<ObjectStream>>,
+    closed: CancellationToken,
+}
+
+impl Contexts {
+    pub(super) fn new(limits: PullLimits) -> Self {
+        Self { limits, table: Arc::default() }
+    }
+
+    /// The operation timeout for a client that asks for `seconds`.
+    ///
+    /// # Errors
+    /// INVALID_OPERATION_TIMEOUT for 0, which would keep a context for ever, and above the maximum.
+    pub(super) fn timeout(&self, seconds: Option<u32>) -> Result<Duration, CimError> {
+        let max = self.limits.max_timeout;
+        match seconds.map(|seconds| Duration::from_secs(seconds.into())) {
+            None => Ok(self.limits.default_timeout),
+            Some(timeout) if !timeout.is_zero() && timeout <= max => Ok(timeout),
+            Some(timeout) => Err(CimError::new(
+                StatusCode::InvalidOperationTimeout,
+                format!(
+                    "OperationTimeout is {} s: allowed are 1 to {} s",
+                    timeout.as_secs(),
+                    max.as_secs()
+                ),
+            )),
+        }
+    }
+
+    /// Opens an enumeration and takes its first objects.
+    ///
+    /// # Errors
+    /// SERVER_LIMITS_EXCEEDED, or the error the stream begins with.
+    pub(super) async fn open(
+        &self,
+        owner: Owner,
+        kind: ListKind,
+        stream: ObjectStream,
+        timeout: Duration,
+        max: u32,
+    ) -> Result<Pulled, CimError> {
+        let id = self.admit(owner, kind, stream, timeout)?;
+        self.take(id, max).await
+    }
+
+    fn admit(
+        &self,
+        owner: Owner,
+        kind: ListKind,
+        stream: ObjectStream,
+        timeout: Duration,
+    ) -> Result<Uuid, CimError> {
+        let mut entries = self.table.lock();
+        let of_user = entries.values().filter(|entry| entry.owner.user == owner.user).count();
+        for (open, limit, whose) in [
+            (entries.len(), self.limits.contexts, "on this server"),
+            (of_user, self.limits.contexts_per_user, "for one user"),
+        ] {
+            if open >= limit {
+                return Err(CimError::new(
+                    StatusCode::ServerLimitsExceeded,
+                    format!("{open} enumerations are open: {limit} are allowed {whose}"),
+                ));
+            }
+        }
+        let id = Uuid::new_v4();
+        let expires = Some(Instant::now() + timeout);
+        let (stream, closed) = (Arc::new(AsyncMutex::new(stream)), CancellationToken::new());
+        entries.insert(id, Entry { owner, kind, timeout, pulls: 0, expires, stream, closed });
+        Ok(id)
+    }
+
+    /// Takes the next objects of a context.
+    ///
+    /// # Errors
+    /// INVALID_ENUMERATION_CONTEXT if the context is not open, or not to this user, in this namespace,
+    /// with this kind of pull; PULL_HAS_BEEN_ABANDONED if it is closed meanwhile; the error the stream
+    /// breaks off with.
+    pub(super) async fn pull(
+        &self,
+        owner: &Owner,
+        kind: ListKind,
+        context: &str,
+        max: u32,
+    ) -> Result<Pulled, CimError> {
+        let id = self.find(owner, context, |entry| entry.kind == kind)?;
+        self.take(id, max).await
+    }
+
+    async fn take(&self, id: Uuid, max: u32) -> Result<Pulled, CimError> {
+        let mut working = Working::begin(&self.table, id).ok_or_else(abandoned)?;
+        let (stream, closed) = (Arc::clone(&working.stream), working.closed.clone());
+        let mut stream = tokio::select! {
+            biased;
+            () = closed.cancelled() => return Err(abandoned()),
+            stream = stream.lock() => stream,
+        };
+        let mut objects = Vec::new();
+        while objects.len() < max.min(self.limits.objects) as usize && !stream.is_exhausted() {
+            // Nothing is lost if the close wins: the context is gone then.
+            let next = tokio::select! {
+                biased;
+                () = closed.cancelled() => return Err(abandoned()),
+                next = stream.next() => next,
+            };
+            match next {
+                Some(Ok(object)) => objects.push(object),
+                Some(Err(error)) => {
+                    working.end();
+                    return Err(error);
+                }
+                None => break,
+            }
+        }
+        if stream.is_exhausted() {
+            working.end();
+            return Ok(Pulled { objects, context: None });
+        }
+        Ok(Pulled { objects, context: Some(id.to_string()) })
+    }
+
+    /// Closes a context; a pull at work on it is abandoned.
+    ///
+    /// # Errors
+    /// INVALID_ENUMERATION_CONTEXT.
+    pub(super) fn close(&self, owner: &Owner, context: &str) -> Result<(), CimError> {
+        let id = self.find(owner, context, |_| true)?;
+        self.table.remove(id);
+        Ok(())
+    }
+
+    /// Checks that a context is open.
+    ///
+    /// # Errors
+    /// INVALID_ENUMERATION_CONTEXT.
+    pub(super) fn check(&self, owner: &Owner, context: &str) -> Result<(), CimError> {
+        self.find(owner, context, |_| true).map(drop)
+    }
+
+    fn find(
+        &self,
+        owner: &Owner,
+        context: &str,
+        fits: impl Fn(&Entry) -> bool,
+    ) -> Result<Uuid, CimError> {
+        let invalid = || {
+            CimError::new(
+                StatusCode::InvalidEnumerationContext,
+                "the enumeration context is not open for this user, namespace and operation",
+            )
+        };
+        let id = Uuid::try_parse(context.trim()).map_err(|_| invalid())?;
+        let entries = self.table.lock();
+        match entries.get(&id) {
+            Some(entry) if entry.owner == *owner && fits(entry) && !entry.is_expired() => Ok(id),
+            _ => Err(invalid()),
+        }
+    }
+
+    /// Removes contexts as they expire; runs until `stop`, then removes all.
+    pub(super) async fn expire(&self, stop: CancellationToken) {
+        loop {
+            let next = self.table.drop_expired();
+            let expiry = async {
+                match next {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = self.table.changed.notified() => {}
+                () = expiry => {}
+            }
+        }
+        let all = std::mem::take(&mut *self.table.lock());
+        all.values().for_each(|entry| entry.closed.cancel());
+    }
+}
+
+impl Entry {
+    fn is_expired(&self) -> bool {
+        self.expires.is_some_and(|at| at <= Instant::now())
+    }
+}
+
+impl Table {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, Entry>> {
+        // No code panics while it holds the lock; the map is whole in any case.
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remove(&self, id: Uuid) {
+        if let Some(entry) = self.lock().remove(&id) {
+            entry.closed.cancel();
+        }
+    }
+
+    /// Drops what has expired and tells when the next will.
+    fn drop_expired(&self) -> Option<Instant> {
+        let mut entries = self.lock();
+        entries.retain(|_, entry| {
+            let expired = entry.is_expired();
+            if expired {
+                entry.closed.cancel();
+            }
+            !expired
+        });
+        entries.values().filter_map(|entry| entry.expires).min()
+    }
+}
+
+/// A pull at work: its context does not expire until this is dropped, which arms the timeout anew.
+struct Working {
+    table: Arc<Table>,
+    id: Uuid,
+    stream: Arc<AsyncMutex<ObjectStream>>,
+    closed: CancellationToken,
+}
+
+impl Working {
+    fn begin(table: &Arc<Table>, id: Uuid) -> Option<Self> {
+        let mut entries = table.lock();
+        let entry = entries.get_mut(&id)?;
+        entry.pulls += 1;
+        entry.expires = None;
+        let (stream, closed) = (Arc::clone(&entry.stream), entry.closed.clone());
+        Some(Self { table: Arc::clone(table), id, stream, closed })
+    }
+
+    /// The sequence is over: the context goes.
+    fn end(&mut self) {
+        self.table.remove(self.id);
+    }
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        if let Some(entry) = self.table.lock().get_mut(&self.id) {
+            entry.pulls -= 1;
+            entry.expires = (entry.pulls == 0).then(|| Instant::now() + entry.timeout);
+        }
+        self.table.changed.notify_one();
+    }
+}
+
+fn abandoned() -> CimError {
+    CimError::new(StatusCode::PullHasBeenAbandoned, "the enumeration was closed during the pull")
+}
