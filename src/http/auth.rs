@@ -139,7 +139,6 @@ impl Authenticator {
         match role {
             Some(role) => {
                 self.uncount(peer);
-                self.remember(&credentials, role);
                 Ok(Principal { name: credentials.name, role })
             }
             None => {
@@ -156,14 +155,20 @@ impl Authenticator {
         users: &UsersFile,
         credentials: &Credentials,
     ) -> Result<Option<Role>, Denial> {
-        let (this, users) = (self.clone(), users.clone());
-        let (name, password) = (credentials.name.clone(), credentials.password.clone());
+        let (this, users, credentials) = (self.clone(), users.clone(), credentials.clone());
         let work = move || {
             let (users, changed) = users.current();
             if changed {
                 this.remembered().clear();
             }
-            users.verify(&name, &password)
+            // Clients open several connections at once: while this one waited for its turn, the
+            // same password may have been verified for another.
+            let known = this.recall(&credentials);
+            known.or_else(|| {
+                let role = users.verify(&credentials.name, &credentials.password)?;
+                this.remember(&credentials, role);
+                Some(role)
+            })
         };
         self.slots.run_within(PATIENCE, work).await.map_err(|_| Denial::Busy)
     }
@@ -260,6 +265,7 @@ impl Bucket {
 }
 
 /// What an Authorization header says. Has no `Debug`.
+#[derive(Clone)]
 struct Credentials {
     name: String,
     password: Zeroizing<Vec<u8>>,

@@ -48,7 +48,7 @@ pub use provider::{
     Outcome, Sink,
 };
 pub use registry::{Registry, RegistryError};
-pub use stream::ObjectStream;
+pub use stream::{ObjectFeed, ObjectStream};
 
 use crate::cim::{CimError, ListKind, Reply};
 

@@ -15,6 +15,7 @@ use crate::cim::{CimError, Object, StatusCode};
 const DEPTH: usize = 32;
 
 /// What goes through the channel. The end is said, so that a producer that dies is noticed.
+#[derive(Debug)]
 enum Item {
     Object(Object),
     Failed(CimError),
@@ -28,7 +29,35 @@ pub struct ObjectStream {
     ended: bool,
 }
 
+/// Feeds an [`ObjectStream`] whose maker is not [`Operations`](super::Operations): a seam for tests.
+/// Dropped before its end was said, it leaves a list that broke off.
+#[derive(Debug)]
+pub struct ObjectFeed(mpsc::Sender<Item>);
+
+impl ObjectFeed {
+    /// Sends one object, or the error that ends the list; waits while the reader is slow. `false` if
+    /// nobody reads any more.
+    pub async fn put(&self, object: Result<Object, CimError>) -> bool {
+        let item = match object {
+            Ok(object) => Item::Object(object),
+            Err(error) => Item::Failed(error),
+        };
+        self.0.send(item).await.is_ok()
+    }
+
+    /// Says that the list is complete.
+    pub async fn end(self) -> bool {
+        self.0.send(Item::End).await.is_ok()
+    }
+}
+
 impl ObjectStream {
+    /// A stream and what feeds it.
+    pub fn fed() -> (ObjectFeed, Self) {
+        let (sender, receiver) = mpsc::channel(DEPTH);
+        (ObjectFeed(sender), Self { first: None, receiver, ended: false })
+    }
+
     /// Waits for the next object. `None` is the end; after an error nothing follows. Cancel-safe.
     pub async fn next(&mut self) -> Option<Result<Object, CimError>> {
         if self.ended {
@@ -89,7 +118,7 @@ impl Producers {
         P: FnOnce(Writer) -> F + Send + 'static,
         F: Future<Output = Result<(), ProviderError>> + Send,
     {
-        let (sender, receiver) = mpsc::channel(DEPTH);
+        let (ObjectFeed(sender), stream) = ObjectStream::fed();
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
             let work = produce(Writer(sender.clone()));
@@ -106,7 +135,7 @@ impl Producers {
             // Fails only if the reader is gone, which ends the matter as well.
             let _ = sender.send(last).await;
         });
-        ObjectStream { first: None, receiver, ended: false }
+        stream
     }
 
     /// Starts a task that runs until it is told to stop.

@@ -1,3 +1,9 @@
 //! Tests of the assembled daemon, one binary; each module says what it shows.
+#![expect(clippy::unwrap_used, reason = "a test ends by panic")]
 
 mod architecture;
+mod http;
+mod http_auth;
+mod http_limits;
+mod http_support;
+mod http_tls;
