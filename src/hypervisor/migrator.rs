@@ -1,5 +1,7 @@
 //! What a migration does to a guest, and what libvirt tells of it meanwhile.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Hypervisor, HypervisorError};
 
 /// What a connection can do to a guest. Every call may block; a migration does so to its end.
@@ -201,7 +203,7 @@ pub struct AutoConverge {
 }
 
 /// A way to compress memory pages.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[expect(missing_docs, reason = "the names are libvirt's")]
 pub enum Compression {
     Xbzrle,
@@ -211,7 +213,7 @@ pub enum Compression {
 }
 
 /// Which part of the disks is copied.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub enum StorageCopy {
     /// None: the storage is shared.
     #[default]

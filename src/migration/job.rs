@@ -34,27 +34,16 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 pub use settle::{Activity, Doubt, Presence, Sight, Sights};
 
+use super::MigrationType;
+
 /// How often a step of cleaning up is tried.
 const MAX_TRIES: u8 = 10;
-
-/// How the guest travels.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub enum Kind {
-    /// Only its definition; it is off.
-    Offline,
-    /// Running.
-    Live,
-    /// Standing still, with its memory.
-    Resume,
-    /// Shut down here, started there.
-    Restart,
-}
 
 /// What was asked for, as far as it decides the order of events.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Terms {
     /// How the guest travels.
-    pub kind: Kind,
+    pub migration_type: MigrationType,
     /// Whether the destination keeps a definition; `None` is "as at the source".
     pub persist: Option<bool>,
     /// Whether the source's definition goes once the destination has one.
@@ -409,11 +398,11 @@ impl Job {
 
     /// The first thing that changes a host.
     fn begin(self) -> Step {
-        match self.terms.kind {
-            Kind::Offline | Kind::Live | Kind::Resume => {
+        match self.terms.migration_type {
+            MigrationType::Offline | MigrationType::Live | MigrationType::Resume => {
                 self.to(Phase::Copying, &[Effect::StartMove])
             }
-            Kind::Restart => self.to(Phase::Defining, &[Effect::DefineDestination]),
+            MigrationType::Restart => self.to(Phase::Defining, &[Effect::DefineDestination]),
         }
     }
 

@@ -2,10 +2,15 @@
 
 mod destination;
 pub mod job;
+mod plan;
 mod settings;
 
 pub use destination::{
     AllowedDestination, AllowedError, Destination, DestinationError, DestinationPolicy, Driver,
     Host, HostName, NamedDestination, Target, TargetError, Transport,
+};
+pub use plan::{
+    DestinationFacts, DiskEdit, Edits, GraphicsEdit, GuestName, Mode, NetworkEdit, NetworkSource,
+    Plan, PlanError, Port, SourceFacts,
 };
 pub use settings::{MigrationType, Settings, SettingsError, SettingsSpec, TimeoutAction};

@@ -10,6 +10,8 @@ mod tests;
 
 use std::{collections::BTreeSet, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use super::{Destination, DestinationError, DestinationPolicy};
 use crate::hypervisor::{AutoConverge, Compression, MigrationOrder, Route, StorageCopy, Transfer};
 
@@ -23,7 +25,7 @@ const MAX_CONNECTIONS: u16 = 255;
 const MAX_DISKS: usize = 256;
 
 /// How a guest is moved.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum MigrationType {
     /// Only its definition: it does not run.
     Offline,
@@ -56,7 +58,7 @@ impl MigrationType {
 }
 
 /// What happens to a migration that takes too long.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum TimeoutAction {
     /// It is given up; the guest runs on at the source.
     Abort,
@@ -93,7 +95,7 @@ pub struct SettingsSpec {
 }
 
 /// What is done.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Settings {
     /// How the guest is moved.
     pub migration_type: MigrationType,

@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Effect, Failure, Job, Kind, MAX_TRIES, Phase, Reason, Step};
+use super::{Effect, Failure, Job, MAX_TRIES, MigrationType, Phase, Reason, Step};
 
 /// What both hosts show of the guest. The source was looked at first: a guest that arrived in between
 /// is then seen twice rather than nowhere.
@@ -144,10 +144,10 @@ impl Job {
         if sights.source == Sight::Unreachable {
             return job.wait(Doubt::SourceUnreachable);
         }
-        match job.terms.kind {
-            Kind::Live | Kind::Resume => job.settle_move(sights),
-            Kind::Offline => job.settle_offline(sights),
-            Kind::Restart => job.settle_restart(sights),
+        match job.terms.migration_type {
+            MigrationType::Live | MigrationType::Resume => job.settle_move(sights),
+            MigrationType::Offline => job.settle_offline(sights),
+            MigrationType::Restart => job.settle_restart(sights),
         }
     }
 
@@ -402,10 +402,10 @@ impl Job {
     /// The destination can't be asked, but need not be: the source runs the guest without a job, or
     /// keeps the definition of one that was to be moved while off and was not.
     fn is_certainly_home(&self, sights: Sights) -> bool {
-        match self.terms.kind {
-            Kind::Offline => sights.source.presence().is_some_and(|here| here.persistent),
-            Kind::Live | Kind::Resume => sights.source.is_active(),
-            Kind::Restart => {
+        match self.terms.migration_type {
+            MigrationType::Offline => sights.source.presence().is_some_and(|here| here.persistent),
+            MigrationType::Live | MigrationType::Resume => sights.source.is_active(),
+            MigrationType::Restart => {
                 // A guest that may still shut down on our request must not be left alone.
                 let settled = self.abort || self.failure.is_some() || !self.shut_down;
                 sights.source.is_active() && !self.starting && settled
@@ -432,7 +432,8 @@ impl Job {
         if persist && !there.persistent {
             return Some(&[Effect::PersistDestination]);
         }
-        let made_by_us = self.terms.kind == Kind::Restart && !self.facts.destination_defined;
+        let made_by_us =
+            self.terms.migration_type == MigrationType::Restart && !self.facts.destination_defined;
         if !persist && there.persistent && there.is_active() && made_by_us {
             return Some(&[Effect::UndefineDestination]);
         }

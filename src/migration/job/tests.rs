@@ -8,16 +8,16 @@ use super::*;
 
 // Tables
 
-fn terms(kind: Kind) -> Terms {
-    Terms { kind, persist: None, undefine_source: true }
+fn terms(migration_type: MigrationType) -> Terms {
+    Terms { migration_type, persist: None, undefine_source: true }
 }
 
 const PERSISTENT: Facts =
     Facts { persistent: true, autostart: false, paused: false, destination_defined: false };
 
 /// A job that was prepared.
-fn prepared(kind: Kind, facts: Facts) -> Job {
-    let mut job = Job::new(terms(kind));
+fn prepared(migration_type: MigrationType, facts: Facts) -> Job {
+    let mut job = Job::new(terms(migration_type));
     for event in [Event::Admitted, Event::GatePassed, Event::Prepared(facts)] {
         job = job.on(event).expect("the way to Preparing").0;
     }
@@ -55,7 +55,7 @@ fn check(job: Job, events: Vec<Event>, phase: Phase, effects: &[Effect]) -> Job 
 
 #[test]
 fn a_live_migration_goes_its_way() {
-    let job = prepared(Kind::Live, PERSISTENT);
+    let job = prepared(MigrationType::Live, PERSISTENT);
     let job = check(job, vec![Event::Switched { post_copy: false }], Phase::Switching, &[]);
     let job =
         check(job, vec![Event::MoveEnded(Ending::Arrived)], Phase::Confirming, &[Effect::Inspect]);
@@ -65,7 +65,7 @@ fn a_live_migration_goes_its_way() {
 
 #[test]
 fn an_error_that_hides_a_success_is_a_success() {
-    let job = prepared(Kind::Live, PERSISTENT);
+    let job = prepared(MigrationType::Live, PERSISTENT);
     let there = sights(Sight::Absent, seen(Activity::Running));
     let job = check(job, vec![Event::MoveEnded(Ending::Failed(broke())), there], Phase::Done, &[]);
     assert_eq!(job.failure(), None);
@@ -73,7 +73,7 @@ fn an_error_that_hides_a_success_is_a_success() {
 
 #[test]
 fn the_source_loses_its_definition_last() {
-    let job = prepared(Kind::Live, Facts { autostart: true, ..PERSISTENT });
+    let job = prepared(MigrationType::Live, Facts { autostart: true, ..PERSISTENT });
     let left = seen(Activity::OffMigrated);
     let events =
         vec![Event::MoveEnded(Ending::Arrived), sights(left, transient(Activity::Running))];
@@ -94,8 +94,8 @@ fn the_source_loses_its_definition_last() {
 
 #[test]
 fn a_definition_that_stays_behind_must_not_start_by_itself() {
-    let terms = Terms { undefine_source: false, ..terms(Kind::Live) };
-    let job = Job { terms, ..prepared(Kind::Live, PERSISTENT) };
+    let terms = Terms { undefine_source: false, ..terms(MigrationType::Live) };
+    let job = Job { terms, ..prepared(MigrationType::Live, PERSISTENT) };
     let here = Presence {
         activity: Activity::OffMigrated,
         persistent: true,
@@ -115,7 +115,7 @@ fn a_definition_that_stays_behind_must_not_start_by_itself() {
 fn nothing_is_decided_while_a_host_is_silent() {
     let ended = || {
         check(
-            prepared(Kind::Live, PERSISTENT),
+            prepared(MigrationType::Live, PERSISTENT),
             vec![Event::MoveEnded(Ending::Failed(broke()))],
             Phase::Confirming,
             &[Effect::Inspect],
@@ -141,7 +141,7 @@ fn nothing_is_decided_while_a_host_is_silent() {
 fn a_guest_left_paused_goes_on_where_nobody_else_has_it() {
     let ended = || {
         check(
-            prepared(Kind::Live, PERSISTENT),
+            prepared(MigrationType::Live, PERSISTENT),
             vec![Event::MoveEnded(Ending::Failed(broke()))],
             Phase::Confirming,
             &[Effect::Inspect],
@@ -156,7 +156,7 @@ fn a_guest_left_paused_goes_on_where_nobody_else_has_it() {
 #[test]
 fn a_guest_that_runs_twice_is_left_to_people() {
     let twice = sights(seen(Activity::Running), seen(Activity::Running));
-    let job = prepared(Kind::Live, PERSISTENT);
+    let job = prepared(MigrationType::Live, PERSISTENT);
     let events = vec![Event::MoveEnded(Ending::Arrived), twice.clone(), Event::PatienceOver, twice];
     let job = check(job, events, Phase::Failed, &[]);
     assert_eq!(job.failure().map(|failure| failure.reason), Some(Reason::RunsTwice));
@@ -164,7 +164,7 @@ fn a_guest_that_runs_twice_is_left_to_people() {
 
 #[test]
 fn an_abort_before_anything_happened_ends_at_once() {
-    let job = Job::new(terms(Kind::Live));
+    let job = Job::new(terms(MigrationType::Live));
     check(job.clone(), vec![Event::Abort], Phase::Cancelled, &[]);
     let checking = check(job, vec![Event::Admitted], Phase::Checking, &[Effect::RunGate]);
     check(checking.clone(), vec![Event::Kill], Phase::Cancelled, &[Effect::StopGate]);
@@ -173,7 +173,7 @@ fn an_abort_before_anything_happened_ends_at_once() {
 
 #[test]
 fn an_abort_during_the_move_cancels_it_but_not_post_copy() {
-    let job = prepared(Kind::Live, PERSISTENT);
+    let job = prepared(MigrationType::Live, PERSISTENT);
     let aborted = check(job.clone(), vec![Event::Abort], Phase::Copying, &[Effect::AbortMove]);
     let home = sights(seen(Activity::Running), Sight::Absent);
     check(
@@ -191,7 +191,7 @@ fn an_abort_during_the_move_cancels_it_but_not_post_copy() {
 
 #[test]
 fn a_restart_comes_back_if_the_start_fails() {
-    let job = prepared(Kind::Restart, PERSISTENT);
+    let job = prepared(MigrationType::Restart, PERSISTENT);
     let events = vec![Event::Did, Event::GuestOff];
     let job = check(job, events, Phase::Starting, &[Effect::StartDestination]);
     let off = sights(seen(Activity::Off), seen(Activity::Off));
@@ -207,7 +207,7 @@ fn a_restart_comes_back_if_the_start_fails() {
 
 #[test]
 fn a_restart_in_doubt_starts_nothing() {
-    let job = prepared(Kind::Restart, PERSISTENT);
+    let job = prepared(MigrationType::Restart, PERSISTENT);
     let silent = sights(seen(Activity::Off), Sight::Unreachable);
     let events = vec![Event::Did, Event::GuestOff, Event::Broke(broke()), silent.clone()];
     let job = check(job, events, Phase::Confirming, &[Effect::InspectLater]);
@@ -218,7 +218,7 @@ fn a_restart_in_doubt_starts_nothing() {
 #[test]
 fn a_restart_whose_guest_stays_up_fails_at_the_source() {
     let timeout = Failure::new(Reason::ShutdownTimeout, "120 s");
-    let job = prepared(Kind::Restart, PERSISTENT);
+    let job = prepared(MigrationType::Restart, PERSISTENT);
     let look = sights(seen(Activity::Running), seen(Activity::Off));
     let events = vec![Event::Did, Event::Broke(timeout.clone()), look];
     let job = check(job, events, Phase::CleaningUp, &[Effect::UndefineDestination]);
@@ -230,7 +230,7 @@ fn a_restart_whose_guest_stays_up_fails_at_the_source() {
 #[test]
 fn what_was_never_started_elsewhere_is_started_again_at_once() {
     let timeout = Failure::new(Reason::ShutdownTimeout, "120 s");
-    let job = prepared(Kind::Restart, PERSISTENT);
+    let job = prepared(MigrationType::Restart, PERSISTENT);
     let late = sights(seen(Activity::Off), Sight::Unreachable);
     let events = vec![Event::Did, Event::Broke(timeout), late];
     check(job, events, Phase::CleaningUp, &[Effect::StartSource]);
@@ -238,7 +238,7 @@ fn what_was_never_started_elsewhere_is_started_again_at_once() {
 
 #[test]
 fn the_only_definition_stays() {
-    let job = prepared(Kind::Live, PERSISTENT);
+    let job = prepared(MigrationType::Live, PERSISTENT);
     let undefined_meanwhile = sights(transient(Activity::Running), seen(Activity::Off));
     let events = vec![Event::MoveEnded(Ending::Failed(broke())), undefined_meanwhile];
     check(job, events, Phase::Failed, &[]);
@@ -248,7 +248,7 @@ fn the_only_definition_stays() {
 fn an_offline_move_whose_report_was_lost_is_taken_at_its_traces() {
     let unclear = || {
         check(
-            prepared(Kind::Offline, PERSISTENT),
+            prepared(MigrationType::Offline, PERSISTENT),
             vec![Event::MoveEnded(Ending::Unclear(broke()))],
             Phase::Confirming,
             &[Effect::Inspect],
@@ -260,7 +260,7 @@ fn an_offline_move_whose_report_was_lost_is_taken_at_its_traces() {
     let job = check(unclear(), vec![home.clone()], Phase::Confirming, &[Effect::InspectLater]);
     check(job, vec![Event::PatienceOver, home], Phase::Failed, &[]);
     // A failure that was reported is one.
-    let job = prepared(Kind::Offline, PERSISTENT);
+    let job = prepared(MigrationType::Offline, PERSISTENT);
     let events = vec![Event::MoveEnded(Ending::Failed(broke())), both];
     check(job, events, Phase::CleaningUp, &[Effect::UndefineDestination]);
 }
@@ -273,7 +273,7 @@ fn an_adopted_job_goes_on_from_what_it_sees() {
         let (job, effects) = job.on(sights(source, destination)).expect("seen");
         (job.phase(), effects)
     };
-    let live = prepared(Kind::Live, PERSISTENT);
+    let live = prepared(MigrationType::Live, PERSISTENT);
     let outgoing = Presence {
         activity: Activity::Running,
         persistent: true,
@@ -292,7 +292,7 @@ fn an_adopted_job_goes_on_from_what_it_sees() {
     let home = sights(seen(Activity::Running), Sight::Absent);
     check(live.clone(), vec![Event::Adopted, home.clone(), home], Phase::Failed, &[]);
     assert_eq!(adopt(live, Sight::Absent, seen(Activity::Running)).0, Phase::Done);
-    let restart = prepared(Kind::Restart, PERSISTENT);
+    let restart = prepared(MigrationType::Restart, PERSISTENT);
     assert_eq!(
         adopt(restart.clone(), seen(Activity::Running), Sight::Absent),
         (Phase::Defining, [Effect::DefineDestination].as_slice())
@@ -302,9 +302,9 @@ fn an_adopted_job_goes_on_from_what_it_sees() {
         (Phase::ShuttingDown, [Effect::ShutDownGuest].as_slice())
     );
     for job in [
-        Job::new(terms(Kind::Live)),
+        Job::new(terms(MigrationType::Live)),
         check(
-            Job::new(terms(Kind::Live)),
+            Job::new(terms(MigrationType::Live)),
             vec![Event::Admitted],
             Phase::Checking,
             &[Effect::RunGate],
@@ -316,7 +316,7 @@ fn an_adopted_job_goes_on_from_what_it_sees() {
 
 #[test]
 fn a_broken_post_copy_is_brought_together() {
-    let job = prepared(Kind::Live, PERSISTENT);
+    let job = prepared(MigrationType::Live, PERSISTENT);
     let broken = sights(seen(Activity::PostCopyFailed), seen(Activity::PostCopyFailed));
     let cut = sights(seen(Activity::PostCopyFailed), Sight::Unreachable);
     let events = vec![Event::MoveEnded(Ending::Failed(broke())), cut];
@@ -328,7 +328,8 @@ fn a_broken_post_copy_is_brought_together() {
 
 #[test]
 fn a_job_that_is_over_stays_over() {
-    let job = check(Job::new(terms(Kind::Live)), vec![Event::Abort], Phase::Cancelled, &[]);
+    let job =
+        check(Job::new(terms(MigrationType::Live)), vec![Event::Abort], Phase::Cancelled, &[]);
     for event in [Event::Abort, Event::Admitted, Event::Adopted, Event::PatienceOver] {
         assert_eq!(job.clone().on(event), Err(Refusal::Over(Phase::Cancelled)));
     }
@@ -419,8 +420,8 @@ struct World {
 
 impl World {
     fn new(terms: Terms, facts: Facts, dice: Vec<u8>) -> Self {
-        let active = match terms.kind {
-            Kind::Offline => None,
+        let active = match terms.migration_type {
+            MigrationType::Offline => None,
             _ if facts.paused => Some(Activity::Paused),
             _ => Some(Activity::Running),
         };
@@ -508,8 +509,8 @@ impl World {
     // libvirt
 
     fn begin_move(&mut self) -> bool {
-        let ready = match self.terms.kind {
-            Kind::Offline => self.source.active.is_none() && self.source.defined,
+        let ready = match self.terms.migration_type {
+            MigrationType::Offline => self.source.active.is_none() && self.source.defined,
             _ => self.source.active.is_some(),
         };
         if self.source.cut
@@ -521,9 +522,9 @@ impl World {
             return false;
         }
         self.moving = Some(Stage::Copying);
-        if self.terms.kind != Kind::Offline {
+        if self.terms.migration_type != MigrationType::Offline {
             self.destination.active = Some(Activity::InTransit);
-            if self.terms.kind == Kind::Resume {
+            if self.terms.migration_type == MigrationType::Resume {
                 self.source.active = Some(Activity::InTransit);
             }
         }
@@ -534,7 +535,7 @@ impl World {
         self.moving = None;
         self.source.stop();
         self.source.migrated = true;
-        if self.terms.kind == Kind::Offline {
+        if self.terms.migration_type == MigrationType::Offline {
             self.destination.defined = true;
         }
         if self.terms.undefine_source && self.destination.defined {
@@ -555,7 +556,7 @@ impl World {
         }
         let Some(stage) = self.moving else { return };
         self.log.push(format!("libvirt: {stage:?} fault {fault}"));
-        if self.terms.kind == Kind::Offline {
+        if self.terms.migration_type == MigrationType::Offline {
             if fault == 2 {
                 self.moving = None
             } else {
@@ -581,7 +582,9 @@ impl World {
                 self.source.stop();
                 self.destination.active = None;
             }
-            (Stage::Copying, 5) if self.terms.kind == Kind::Live && !self.facts.paused => {
+            (Stage::Copying, 5)
+                if self.terms.migration_type == MigrationType::Live && !self.facts.paused =>
+            {
                 self.moving = Some(Stage::PostCopy);
                 self.source.active = Some(Activity::PostCopy);
                 self.destination.active = Some(Activity::PostCopy);
@@ -666,7 +669,7 @@ impl World {
             Effect::AbortMove => {
                 if matches!(self.moving, Some(Stage::Copying)) && self.dice.roll(4) != 3 {
                     self.moving = None;
-                    if self.terms.kind != Kind::Offline {
+                    if self.terms.migration_type != MigrationType::Offline {
                         self.source.active = Some(self.own_state());
                         self.destination.active = None;
                     }
@@ -857,7 +860,7 @@ impl World {
 
     /// By then libvirt has finished what no job shows.
     fn lose_patience(&mut self) {
-        while self.terms.kind == Kind::Offline && self.moving.is_some() {
+        while self.terms.migration_type == MigrationType::Offline && self.moving.is_some() {
             self.tick();
         }
         self.waiting = None;
@@ -922,7 +925,7 @@ impl World {
         if self.job.phase() == Phase::Done {
             let persist = self.terms.persist.unwrap_or(self.facts.persistent);
             assert!(source.active.is_none(), "done, but active at the source\n{}", report());
-            let offline = self.terms.kind == Kind::Offline;
+            let offline = self.terms.migration_type == MigrationType::Offline;
             let runs = destination.active.is_some() || offline || self.stopped;
             assert!(runs, "done, but not at the destination\n{}", report());
             if tidy && (self.facts.persistent || !self.stopped) {
@@ -954,12 +957,12 @@ impl World {
             "failed, but active at the destination\n{}",
             report()
         );
-        let off = self.terms.kind == Kind::Offline;
+        let off = self.terms.migration_type == MigrationType::Offline;
         // A guest that was asked to shut down may do so after we gave up waiting.
         let late = reason == Some(Reason::ShutdownTimeout) || self.job.abort_wanted();
         let home = source.active == Some(self.own_state())
             || off
-            || (late && self.terms.kind == Kind::Restart);
+            || (late && self.terms.migration_type == MigrationType::Restart);
         assert!(home || !tidy, "failed, but not at the source\n{}", report());
         assert_eq!(source.defined, self.facts.persistent, "{}", report());
         if tidy {
@@ -1004,22 +1007,27 @@ fn check_legal(job: &Job, effects: &[Effect]) {
 }
 
 fn any_case() -> impl Strategy<Value = (Terms, Facts)> {
-    let kind = prop::sample::select(vec![Kind::Offline, Kind::Live, Kind::Resume, Kind::Restart]);
+    let migration_type = prop::sample::select(vec![
+        MigrationType::Offline,
+        MigrationType::Live,
+        MigrationType::Resume,
+        MigrationType::Restart,
+    ]);
     let bits = any::<[bool; 5]>();
     let persist = prop::sample::select(vec![None, Some(true), Some(false)]);
-    (kind, bits, persist).prop_map(|(kind, bits, persist)| {
+    (migration_type, bits, persist).prop_map(|(migration_type, bits, persist)| {
         let [undefine_source, persistent, autostart, paused, defined] = bits;
-        let persistent = persistent || kind == Kind::Offline;
-        // What plan.rs refuses: an offline guest without a definition, restarting a paused guest or
-        // onto a definition that exists.
-        let persist = persist.filter(|persist| *persist || kind != Kind::Offline);
+        let persistent = persistent || migration_type == MigrationType::Offline;
+        // What settings.rs and plan.rs refuse: a guest that arrives without running and without a
+        // definition, restarting a paused guest or onto a definition that exists.
+        let persist = persist.filter(|persist| *persist || migration_type.moves_memory());
         let facts = Facts {
             persistent,
             autostart: autostart && persistent,
-            paused: paused && matches!(kind, Kind::Live | Kind::Resume),
-            destination_defined: defined && kind != Kind::Restart,
+            paused: paused && matches!(migration_type, MigrationType::Live | MigrationType::Resume),
+            destination_defined: defined && migration_type != MigrationType::Restart,
         };
-        (Terms { kind, persist, undefine_source }, facts)
+        (Terms { migration_type, persist, undefine_source }, facts)
     })
 }
 
