@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends by panic")]
 
 mod architecture;
+mod example_checks;
 mod http;
 mod http_auth;
 mod http_limits;
