@@ -5,6 +5,7 @@
 //!
 //! What is deliberately absent: CIM. A finding is plain data; `providers/` turns it into CIM_Error.
 
+pub mod builtin;
 mod finding;
 
 pub use finding::{Finding, Report, Severity, Source};

@@ -26,6 +26,27 @@ impl Domain {
     pub fn is_active(&self) -> bool {
         !matches!(self.state, DomainState::Shutoff)
     }
+
+    /// What is wrong with a guest that neither runs as it should nor is simply paused or shut off.
+    pub fn trouble(&self) -> Option<&'static str> {
+        // virDomainRunningReason and virDomainPausedReason.
+        const RUNNING_POST_COPY_FAILED: i32 = 11;
+        const PAUSED_IO_ERROR: i32 = 5;
+        const PAUSED_CRASHED: i32 = 10;
+        const PAUSED_POST_COPY_FAILED: i32 = 13;
+        match (self.state, self.reason) {
+            (DomainState::Crashed, _) | (DomainState::Paused, PAUSED_CRASHED) => {
+                Some("has crashed")
+            }
+            (DomainState::Paused, PAUSED_IO_ERROR) => Some("is paused by an I/O error"),
+            (DomainState::Paused, PAUSED_POST_COPY_FAILED)
+            | (DomainState::Running, RUNNING_POST_COPY_FAILED) => {
+                Some("is in the middle of a post-copy migration that failed")
+            }
+            (DomainState::Shutdown, _) => Some("is shutting down"),
+            _ => None,
+        }
+    }
 }
 
 /// libvirt's virDomainState.

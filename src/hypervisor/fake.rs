@@ -71,6 +71,7 @@ struct FakeState {
     cpu: CpuComparison,
     networks: BTreeMap<String, bool>,
     pools: BTreeMap<String, StoragePool>,
+    volumes: BTreeMap<String, Volume>,
     secrets: Vec<SecretRef>,
     reachable: bool,
     failures: HashMap<&'static str, VecDeque<HypervisorError>>,
@@ -206,6 +207,11 @@ impl FakeHypervisor {
     /// Adds a pool over a directory.
     pub fn add_pool(&self, directory: &str, pool: StoragePool) {
         self.lock().pools.insert(directory.to_owned(), pool);
+    }
+
+    /// Adds a volume at a path.
+    pub fn add_volume(&self, path: &str, volume: Volume) {
+        self.lock().volumes.insert(path.to_owned(), volume);
     }
 
     /// Adds a secret.
@@ -348,6 +354,7 @@ impl FakeState {
             cpu: CpuComparison::Superset,
             networks: BTreeMap::new(),
             pools: BTreeMap::new(),
+            volumes: BTreeMap::new(),
             secrets: Vec::new(),
             reachable: true,
             failures: HashMap::new(),
@@ -429,9 +436,7 @@ impl Hypervisor for FakeHypervisor {
     }
 
     fn volume(&self, path: &str) -> Result<Option<Volume>, HypervisorError> {
-        let state = self.enter("volume")?;
-        let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
-        Ok(state.pools.get(directory).map(|pool| Volume { pool: pool.name.clone(), capacity: 0 }))
+        Ok(self.enter("volume")?.volumes.get(path).cloned())
     }
 
     fn pool(&self, name: &str) -> Result<Option<StoragePool>, HypervisorError> {
