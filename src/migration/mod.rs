@@ -3,6 +3,7 @@
 mod destination;
 pub mod job;
 mod plan;
+mod queue;
 mod settings;
 
 pub use destination::{
@@ -13,4 +14,5 @@ pub use plan::{
     DestinationFacts, DiskEdit, Edits, GraphicsEdit, GuestName, Mode, NetworkEdit, NetworkSource,
     Plan, PlanError, Port, SourceFacts,
 };
+pub use queue::{Entry, Limits, Queue, QueueError, Wait};
 pub use settings::{MigrationType, Settings, SettingsError, SettingsSpec, TimeoutAction};
