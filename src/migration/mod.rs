@@ -3,6 +3,7 @@
 mod destination;
 pub mod job;
 mod plan;
+mod progress;
 mod queue;
 mod settings;
 
@@ -14,5 +15,6 @@ pub use plan::{
     DestinationFacts, DiskEdit, Edits, GraphicsEdit, GuestName, Mode, NetworkEdit, NetworkSource,
     Plan, PlanError, Port, SourceFacts,
 };
+pub use progress::{Action, Because, Patience, Progress, Report};
 pub use queue::{Entry, Limits, Queue, QueueError, Wait};
 pub use settings::{MigrationType, Settings, SettingsError, SettingsSpec, TimeoutAction};
