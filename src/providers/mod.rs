@@ -15,6 +15,7 @@ mod facts;
 mod host;
 mod host_system;
 mod hosted;
+mod interop;
 mod management;
 mod migration;
 mod migration_service;
@@ -28,6 +29,7 @@ mod tests;
 use std::sync::Arc;
 
 pub use host::Host;
+pub use interop::{Server, register_server};
 pub use prefix::{Prefix, PrefixError};
 
 use crate::{

@@ -43,7 +43,7 @@ impl World {
         let world = FakeWorld::new();
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let mut registry = Registry::default();
-        let mut hypervisors = Vec::new();
+        let (mut hypervisors, mut hosts) = (Vec::new(), Vec::new());
         for prefix in prefixes {
             let uri = format!("fake:///{prefix}");
             let hypervisor = world.add_host(&uri);
@@ -59,20 +59,33 @@ impl World {
             let options = ConnectionOptions::new(uri);
             let connector = Arc::clone(&world) as Arc<_>;
             let connection = Connection::start(options, connector, &tasks, stop.clone());
-            register(&mut registry, &Host { prefix: *prefix, connection }).unwrap();
+            let host = Host { prefix: *prefix, connection };
+            register(&mut registry, &host).unwrap();
+            hosts.push(host);
         }
+        let server =
+            Server { system: "vm".to_owned(), authenticates: true, max_operation_timeout: 600 };
+        register_server(&mut registry, &server, &hosts).unwrap();
         let operations = Operations::new(Repository::builtin(), registry, PullLimits::default());
         Self { hypervisors, operations, tasks, stop }
     }
 
     pub(super) async fn run(&self, operation: Operation) -> Result<Reply, CimError> {
+        self.run_in("root/virt", operation).await
+    }
+
+    pub(super) async fn run_in(
+        &self,
+        namespace: &str,
+        operation: Operation,
+    ) -> Result<Reply, CimError> {
         let ctx = Context {
             principal: Principal { name: "someone".to_owned(), role: Role::Admin },
             peer: "unix:1".to_owned(),
             host: "vm".to_owned(),
             cancelled: CancellationToken::new(),
         };
-        let namespace = Namespace::parse("root/virt").unwrap();
+        let namespace = Namespace::parse(namespace).unwrap();
         match self.operations.execute(&ctx, Request { namespace, operation }).await {
             Answer::Whole(result) => result,
             Answer::Stream(kind, mut stream) => {
@@ -120,11 +133,11 @@ impl World {
     }
 }
 
-fn association(class: &str) -> AssociationFilter {
+pub(super) fn association(class: &str) -> AssociationFilter {
     AssociationFilter { association_class: Some(name(class)), ..AssociationFilter::default() }
 }
 
-fn instances(reply: Reply) -> Vec<Instance> {
+pub(super) fn instances(reply: Reply) -> Vec<Instance> {
     let Reply::Objects(_, objects) = reply else { panic!("not a list: {reply:?}") };
     let instance = |object| match object {
         Object::Instance(instance) => instance,
@@ -142,7 +155,7 @@ pub(super) fn path(class: &str, keys: &[(&str, &str)]) -> InstancePath {
 }
 
 /// `Class.Key=value,Key=value`, all values strings.
-fn parse(text: &str) -> InstancePath {
+pub(super) fn parse(text: &str) -> InstancePath {
     let (class, keys) = text.split_once('.').unwrap_or((text, ""));
     let keys = keys.split(',').filter_map(|key| key.split_once('='));
     path(class, &keys.collect::<Vec<_>>())
@@ -155,11 +168,11 @@ fn service_path(class: &str, service: &str) -> String {
     )
 }
 
-const HOST: &str = "KVM_HostSystem.CreationClassName=KVM_HostSystem,Name=vm";
-const GUEST: &str = "KVM_ComputerSystem.CreationClassName=KVM_ComputerSystem,Name=peer1";
+pub(super) const HOST: &str = "KVM_HostSystem.CreationClassName=KVM_HostSystem,Name=vm";
+pub(super) const GUEST: &str = "KVM_ComputerSystem.CreationClassName=KVM_ComputerSystem,Name=peer1";
 const SETTINGS: &str = "KVM_VirtualSystemSettingData.InstanceID=KVM:peer1";
 
-fn migration_service_path() -> String {
+pub(super) fn migration_service_path() -> String {
     service_path("KVM_VirtualSystemMigrationService", "MigrationService")
 }
 
@@ -185,7 +198,7 @@ fn brief(value: Option<&Value>) -> String {
 }
 
 #[track_caller]
-fn has(instance: &Instance, expected: &[(&str, &str)]) {
+pub(super) fn has(instance: &Instance, expected: &[(&str, &str)]) {
     for (property, value) in expected {
         let declared = instance.property(&name(property));
         assert!(declared.is_some(), "{} has no {property}", instance.class);

@@ -1,0 +1,124 @@
+//! The object manager, its namespaces, and how it is spoken to.
+
+use super::{Server, end};
+use crate::{
+    cim::{CimName, Instance},
+    ops::{AssociationProvider, End, Link, Outcome, ProviderError, Sink, Space},
+    providers::{Family, Host, facts::Facts, host_system::host_system},
+};
+
+const MANAGER: CimName = CimName::literal("CIM_ObjectManager");
+/// What libvirt-cim's brokers say the server runs on, and clients copy into what they create.
+const SYSTEM_CLASS: &str = "CIM_ComputerSystem";
+const MANAGER_NAME: &str = "virtcimd";
+
+fn in_system(class: CimName, server: &Server) -> Facts {
+    Facts::named(class)
+        .set("SystemCreationClassName", SYSTEM_CLASS)
+        .set("SystemName", server.system.as_str())
+}
+
+/// The server itself. pywbem takes brand and version from ElementName and Description.
+pub(super) fn object_manager(server: &Server) -> Instance {
+    let description = concat!("virtcimd version ", env!("CARGO_PKG_VERSION"));
+    in_system(MANAGER, server)
+        .set("Name", MANAGER_NAME)
+        .set("ElementName", "virtcimd")
+        .set("Description", description)
+        .set("Started", true)
+        // Enabled, OK; Gathering of statistics is not offered.
+        .set("EnabledState", 2_u16)
+        .set("OperationalStatus", vec![2_u16])
+        .set("GatherStatisticalData", false)
+        .done()
+}
+
+/// A namespace.
+pub(super) fn namespace(server: &Server, space: Space) -> Instance {
+    in_system(CimName::literal("CIM_Namespace"), server)
+        .set("ObjectManagerCreationClassName", MANAGER.as_str())
+        .set("ObjectManagerName", MANAGER_NAME)
+        .set("Name", space.name())
+        // Other: a version later than the value map knows.
+        .set("ClassInfo", 1_u16)
+        .set("DescriptionOfClassInfo", "CIM 2.49 and libvirt-cim")
+        .set("ClassType", 2_u16)
+        .done()
+}
+
+/// CIM-XML as this server speaks it; what stands here is what `ops` and `http` do.
+pub(super) fn mechanism(server: &Server) -> Instance {
+    // Basic Read, Instance Manipulation, Association Traversal, Query Execution, Pulled Read, Pulled
+    // Read Count, Pulled Query Execution.
+    let functional_profiles = vec![2_u16, 5, 6, 7, 10, 11, 12];
+    // 3 Basic, 2 None.
+    let authentication = if server.authenticates { 3_u16 } else { 2 };
+    in_system(CimName::literal("CIM_CIMXMLCommunicationMechanism"), server)
+        .set("Name", "CIM-XML")
+        .set("CommunicationMechanism", 2_u16)
+        .set("FunctionalProfilesSupported", functional_profiles)
+        .set("MultipleOperationsSupported", false)
+        .set("AuthenticationMechanismsSupported", vec![authentication])
+        // The newest that the value map has.
+        .set("Version", "1.2")
+        .set("AdvertiseTypes", vec![2_u16])
+        .set("CIMXMLProtocolVersion", 1_u16)
+        .set("CIMValidated", false)
+        .set("PulledEnumerationClosureOnExceedingServerLimitsSupported", false)
+        .set("PulledEnumerationContinuationOnErrorSupported", false)
+        .set("PulledEnumerationMinimumOperationTimeout", 1_u32)
+        .set("PulledEnumerationMaximumOperationTimeout", server.max_operation_timeout)
+        .set("PulledEnumerationNoOperationTimeoutSupported", false)
+        .done()
+}
+
+/// The hosts that host the object manager: HostedService, across namespaces.
+pub(super) struct HostsManager {
+    class: CimName,
+    ends: [End; 2],
+    manager: Instance,
+    hosts: Vec<Host>,
+}
+
+impl HostsManager {
+    pub(super) fn new(manager: &Instance, hosts: &[Host]) -> Self {
+        let systems = hosts.iter().map(|host| Family::HostSystem.of(host.prefix));
+        Self {
+            class: CimName::literal("CIM_HostedService"),
+            ends: [end("Antecedent", systems), end("Dependent", [MANAGER])],
+            manager: manager.clone(),
+            hosts: hosts.to_vec(),
+        }
+    }
+}
+
+impl AssociationProvider for HostsManager {
+    fn class(&self) -> &CimName {
+        &self.class
+    }
+
+    fn ends(&self) -> &[End; 2] {
+        &self.ends
+    }
+
+    fn links<'a>(
+        &'a self,
+        _source: &'a Instance,
+        role: &'a CimName,
+        sink: &'a mut dyn Sink<Link>,
+    ) -> Outcome<'a, ()> {
+        Box::pin(async move {
+            if *role == self.ends[0].role {
+                return sink.put(self.manager.clone().into()).await;
+            }
+            for host in &self.hosts {
+                match host.info().await {
+                    Ok(info) => sink.put(host_system(host.prefix, &info).into()).await?,
+                    Err(ProviderError::Unreachable(_)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,88 @@
+//! The interop namespace: what the server says about itself, so that a client that knows nothing of it
+//! finds its way (DSP0200 §5.5, DSP1033).
+//!
+//! Clients still look for the object manager of CIM 2.x (pywbem wants exactly one), so that is what
+//! describes the server here, not its successor CIM_WBEMServer.
+
+mod fixed;
+mod manager;
+mod profiles;
+
+use std::sync::Arc;
+
+use super::Host;
+use crate::{
+    cim::{CimName, Instance, InstancePath, Value},
+    ops::{End, Registry, RegistryError, Space},
+};
+use fixed::{Fixed, FixedAssociation};
+
+/// What there is to say about the server.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// The host's fully qualified name.
+    pub system: String,
+    /// Whether users must say who they are.
+    pub authenticates: bool,
+    /// The operation timeouts a client may ask for are 1 s to this.
+    pub max_operation_timeout: u32,
+}
+
+/// Registers what the server says about itself and the hypervisors it serves.
+///
+/// # Errors
+/// [`RegistryError`] if called twice.
+pub fn register_server(
+    registry: &mut Registry,
+    server: &Server,
+    hosts: &[Host],
+) -> Result<(), RegistryError> {
+    let manager = manager::object_manager(server);
+    let namespaces: Vec<_> = Space::ALL.map(|space| manager::namespace(server, space)).into();
+    let mechanism = manager::mechanism(server);
+    registry.associate(
+        Space::Interop,
+        Arc::new(FixedAssociation::star(
+            CimName::literal("CIM_NamespaceInManager"),
+            ["Antecedent", "Dependent"],
+            &manager,
+            &namespaces,
+        )),
+    )?;
+    registry.associate(
+        Space::Interop,
+        Arc::new(FixedAssociation::star(
+            CimName::literal("CIM_CommMechanismForManager"),
+            ["Antecedent", "Dependent"],
+            &manager,
+            std::slice::from_ref(&mechanism),
+        )),
+    )?;
+    registry.associate(Space::Interop, Arc::new(manager::HostsManager::new(&manager, hosts)))?;
+    let serve = |registry: &mut Registry, instances| {
+        registry.serve(Space::Interop, Arc::new(Fixed::new(instances)))
+    };
+    serve(registry, vec![manager])?;
+    serve(registry, namespaces)?;
+    serve(registry, vec![mechanism])?;
+    profiles::register(registry, hosts)
+}
+
+/// An end of an association at which instances of these classes stand.
+fn end(role: &'static str, classes: impl IntoIterator<Item = CimName>) -> End {
+    End { role: CimName::literal(role), classes: classes.into_iter().collect() }
+}
+
+/// Whether a path names an instance: all keys that the path has are alike, strings in any case.
+fn names(path: &InstancePath, instance: &Instance) -> bool {
+    path.keys.iter().all(|key| {
+        let is = key.name.as_ref().and_then(|name| instance.value(name)).and_then(Value::as_str);
+        match (key.value.as_str(), is) {
+            (Some(asked), Some(is)) => asked.eq_ignore_ascii_case(is),
+            _ => false,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests;

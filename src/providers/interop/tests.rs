@@ -1,0 +1,138 @@
+//! A client that knows nothing finds its way.
+
+use super::super::{
+    Prefix,
+    tests::{GUEST, HOST, World, association, has, instances, migration_service_path, name, parse},
+};
+use crate::cim::{
+    Instance, InstanceOptions, InstancePath, ObjectPath, Operation, Reply, StatusCode, Value,
+};
+
+async fn all(world: &World, class: &str) -> Vec<Instance> {
+    let operation = Operation::EnumerateInstances {
+        class: name(class),
+        deep_inheritance: true,
+        options: InstanceOptions::default(),
+    };
+    instances(world.run_in("interop", operation).await.unwrap())
+}
+
+async fn associated(world: &World, source: &InstancePath, class: &str) -> Vec<Instance> {
+    let operation = Operation::Associators {
+        object: ObjectPath::from(source.clone()),
+        filter: association(class),
+        include_qualifiers: false,
+        options: InstanceOptions::default(),
+    };
+    instances(world.run_in("root/interop", operation).await.unwrap())
+}
+
+fn texts(instances: &[Instance], property: &str) -> Vec<String> {
+    let text =
+        |it: &Instance| it.value(&name(property)).and_then(Value::as_str).unwrap_or("").to_owned();
+    instances.iter().map(text).collect()
+}
+
+fn profile(id: &str) -> InstancePath {
+    InstancePath::new(name("KVM_RegisteredProfile"), [(name("InstanceID"), id)])
+}
+
+const MIGRATION: &str = "CIM:DSP1081-VirtualSystemMigration-0.8.1";
+
+#[tokio::test]
+async fn the_object_manager_leads_to_namespaces_and_protocol() {
+    let world = World::new(&[Prefix::Kvm]).await;
+    let managers = all(&world, "CIM_ObjectManager").await;
+    assert_eq!(managers.len(), 1);
+    has(
+        &managers[0],
+        &[("SystemName", "vm"), ("Name", "virtcimd"), ("CreationClassName", "CIM_ObjectManager")],
+    );
+    let description = texts(&managers, "Description").remove(0);
+    assert!(description.contains("version "), "pywbem reads the version from {description:?}");
+    let namespaces = all(&world, "CIM_Namespace").await;
+    assert_eq!(texts(&namespaces, "Name"), ["root/virt", "root/interop", "root/cimv2"]);
+    let manager = managers[0].path.clone().unwrap();
+    assert_eq!(associated(&world, &manager, "CIM_NamespaceInManager").await, {
+        let mut expected = namespaces.clone();
+        for it in &mut expected {
+            it.path.as_mut().unwrap().namespace =
+                Some(crate::cim::Namespace::parse("root/interop").unwrap());
+        }
+        expected
+    });
+    let back =
+        associated(&world, &namespaces[1].path.clone().unwrap(), "CIM_NamespaceInManager").await;
+    assert_eq!(texts(&back, "Name"), ["virtcimd"]);
+    let protocol = associated(&world, &manager, "CIM_CommMechanismForManager").await;
+    let facts =
+        [("AuthenticationMechanismsSupported", "[3]"), ("MultipleOperationsSupported", "FALSE")];
+    has(&protocol[0], &facts);
+    let hosts = associated(&world, &manager, "CIM_HostedService").await;
+    assert_eq!(texts(&hosts, "CreationClassName"), ["KVM_HostSystem"]);
+    let hosted = associated(&world, &parse(HOST), "CIM_HostedService").await;
+    assert!(texts(&hosted, "Name").contains(&"virtcimd".to_owned()));
+    world.close().await;
+}
+
+#[tokio::test]
+async fn profiles_lead_to_what_conforms_to_them_and_back() {
+    let world = World::new(&[Prefix::Kvm]).await;
+    let profiles = all(&world, "CIM_RegisteredProfile").await;
+    let registered: Vec<_> = texts(&profiles, "RegisteredName")
+        .into_iter()
+        .zip(texts(&profiles, "RegisteredVersion"))
+        .collect();
+    for (title, version) in [
+        ("System Virtualization", "1.0.0"),
+        ("Virtual System Profile", "1.0.0a"),
+        ("Virtual System Migration", "0.8.1"),
+        ("Virtual System Migration", "1.0.0"),
+        ("Profile Registration", "1.0.0"),
+    ] {
+        assert!(registered.contains(&(title.to_owned(), version.to_owned())), "{title} {version}");
+    }
+    assert_eq!(registered.len(), 5);
+
+    let conforming = associated(&world, &profile(MIGRATION), "KVM_ElementConformsToProfile").await;
+    assert_eq!(texts(&conforming, "Name"), ["MigrationService"]);
+    let path = conforming[0].path.clone().unwrap();
+    assert_eq!(path.namespace.unwrap().as_str(), "root/virt", "across namespaces");
+    let of = async |source: &str| {
+        let found = associated(&world, &parse(source), "KVM_ElementConformsToProfile").await;
+        texts(&found, "InstanceID")
+    };
+    assert_eq!(of(GUEST).await, ["CIM:DSP1057-VirtualSystem-1.0.0a"]);
+    assert_eq!(of(HOST).await, ["CIM:DSP1042-SystemVirtualization-1.0.0"]);
+    let both = [MIGRATION, "CIM:DSP1081-VirtualSystemMigration-1.0.0"];
+    assert_eq!(of(&migration_service_path()).await, both);
+
+    let scope = associated(&world, &profile(MIGRATION), "CIM_ReferencedProfile").await;
+    assert_eq!(texts(&scope, "RegisteredName"), ["System Virtualization"]);
+    world.close().await;
+}
+
+#[tokio::test]
+async fn each_hypervisor_has_profiles_and_a_wrong_id_finds_none() {
+    let world = World::new(&[Prefix::Kvm, Prefix::Xen]).await;
+    assert_eq!(all(&world, "CIM_RegisteredProfile").await.len(), 9);
+    let registration = InstancePath::new(
+        name("CIM_RegisteredProfile"),
+        [(name("InstanceID"), "CIM:DSP1033-ProfileRegistration-1.0.0")],
+    );
+    assert_eq!(associated(&world, &registration, "CIM_ElementConformsToProfile").await.len(), 8);
+    let path = profile("nope");
+    let reply = world
+        .run_in("interop", Operation::GetInstance { path, options: InstanceOptions::default() })
+        .await;
+    let error = reply.unwrap_err();
+    assert_eq!(
+        (error.status, error.description.as_str()),
+        (StatusCode::NotFound, "No such instance (InstanceID)")
+    );
+    let path = profile(MIGRATION);
+    let options = InstanceOptions::default();
+    let reply = world.run_in("interop", Operation::GetInstance { path, options }).await;
+    assert!(matches!(reply, Ok(Reply::Instance(_))));
+    world.close().await;
+}
