@@ -6,9 +6,22 @@
 //! What is deliberately absent: CIM. A finding is plain data; `providers/` turns it into CIM_Error.
 
 pub mod builtin;
+mod discover;
 mod finding;
+mod parameters;
+mod shebang;
+mod trust;
 
+pub use discover::{
+    Directories, Discovery, Entry, Fate, Identity, Ignored, Origin, Refusal, Trouble, TroubleKind,
+    discover,
+};
 pub use finding::{Finding, Report, Severity, Source};
+pub use parameters::ParameterLimits;
+pub use trust::Distrust;
+
+/// The `PATH` of every check. Only directories that the system's packages own.
+const SEARCH_PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What a check is told; the text form of each field is the contract of DESIGN.md §1.1.
 #[derive(Clone, Debug, Eq, PartialEq)]
