@@ -8,8 +8,12 @@
 pub mod builtin;
 mod discover;
 mod finding;
+mod gate;
+mod outcome;
 mod parameters;
 mod shebang;
+mod supervise;
+mod text;
 mod trust;
 
 pub use discover::{
@@ -17,6 +21,8 @@ pub use discover::{
     discover,
 };
 pub use finding::{Finding, Report, Severity, Source};
+pub use gate::{Containment, Examination, Gate, Options, SetupError, WhenMissing};
+pub use outcome::{Outcome, Verdict};
 pub use parameters::ParameterLimits;
 pub use trust::Distrust;
 
@@ -82,6 +88,9 @@ pub enum GateError {
         /// `limits.queued-checks`.
         limit: usize,
     },
+    /// The process has no descriptors left.
+    #[error("the checks can't be run")]
+    Setup(#[source] std::io::Error),
     /// The caller gave up; every group was killed.
     #[error("the check run was cancelled")]
     Cancelled,

@@ -49,11 +49,12 @@ use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::{
     errno::Errno,
+    poll::{PollFd, PollFlags},
     sys::eventfd::{EfdFlags, EventFd},
 };
 
@@ -63,6 +64,7 @@ pub use self::{
     spawner::Spawner,
     user::{User, UserError},
 };
+use super::poll_until;
 
 /// A program to run, and all it is given.
 #[derive(Debug)]
@@ -130,6 +132,12 @@ impl Stop {
     pub fn raise(&self) {
         // It can only fail if the counter is full, and then the stop is raised.
         self.0.write(1).ok();
+    }
+
+    /// Whether it is raised.
+    pub fn is_raised(&self) -> bool {
+        let mut fds = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
+        matches!(poll_until(&mut fds, Some(Instant::now())), Ok(1))
     }
 
     fn as_fd(&self) -> BorrowedFd<'_> {
