@@ -23,7 +23,7 @@ impl From<GateError> for ProviderError {
         match error {
             GateError::Parameter { .. } => Self::InvalidParameter(text),
             GateError::Busy { .. } => Self::LimitReached(text),
-            GateError::Cancelled => Self::Failed(text),
+            GateError::Setup(_) | GateError::Cancelled => Self::Failed(text),
         }
     }
 }

@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test ends by panic")]
 
 mod architecture;
+mod checks;
+mod checks_support;
 mod example_checks;
 mod http;
 mod http_auth;
