@@ -546,6 +546,13 @@ impl Migrator for FakeHypervisor {
         Ok(())
     }
 
+    fn pause_post_copy(&self, guest: &str) -> Result<(), HypervisorError> {
+        self.with_guest("pause_post_copy", guest, |found| match found.job {
+            Some(_) => Ok(()),
+            None => Err(invalid("current job is not outgoing migration in post-copy mode")),
+        })
+    }
+
     fn job(&self, guest: &str) -> Result<Option<JobStats>, HypervisorError> {
         self.with_guest("job", guest, |found| Ok(found.job.clone()))
     }
@@ -630,6 +637,16 @@ impl Migrator for FakeHypervisor {
         };
         self.tell(uuid, guest.to_owned(), Lifecycle::Undefined);
         Ok(())
+    }
+
+    fn set_autostart(&self, guest: &str, autostart: bool) -> Result<(), HypervisorError> {
+        self.with_guest("set_autostart", guest, |found| {
+            if !found.domain.persistent {
+                return Err(invalid("cannot set autostart for transient domain"));
+            }
+            found.domain.autostart = autostart;
+            Ok(())
+        })
     }
 }
 

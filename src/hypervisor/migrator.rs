@@ -13,12 +13,18 @@ pub trait Migrator: Hypervisor {
     /// connection the caller asks both hosts.
     fn migrate(&self, guest: &str, order: &MigrationOrder) -> Result<(), HypervisorError>;
 
-    /// Cancels the guest's job. In post-copy phase that does not bring the guest back: it pauses the
-    /// migration so that it can be resumed.
+    /// Cancels the guest's job.
     ///
     /// # Errors
-    /// [`HypervisorError`], also if there is no job.
+    /// [`HypervisorError`], also if there is no job, or a migration in post-copy phase.
     fn abort_job(&self, guest: &str) -> Result<(), HypervisorError>;
+
+    /// Breaks off a migration in post-copy phase so that an order with `resume_post_copy` can take it
+    /// up again. The guest is on both hosts until then.
+    ///
+    /// # Errors
+    /// [`HypervisorError`], also if no migration is in post-copy phase.
+    fn pause_post_copy(&self, guest: &str) -> Result<(), HypervisorError>;
 
     /// The job that runs on the guest; `None` if there is none.
     ///
@@ -98,6 +104,12 @@ pub trait Migrator: Hypervisor {
     /// # Errors
     /// [`HypervisorError`].
     fn undefine(&self, guest: &str) -> Result<(), HypervisorError>;
+
+    /// Decides whether a guest starts with the host. It must have a definition.
+    ///
+    /// # Errors
+    /// [`HypervisorError`].
+    fn set_autostart(&self, guest: &str, autostart: bool) -> Result<(), HypervisorError>;
 }
 
 /// One migration, as libvirt is told of it (virDomainMigrateToURI3, virDomainMigrate3).
@@ -125,6 +137,8 @@ pub struct MigrationOrder {
     pub post_copy_bandwidth: Option<u64>,
     /// Let [`Migrator::start_post_copy`] work.
     pub post_copy: bool,
+    /// Take up a migration again that broke off in post-copy phase.
+    pub resume_post_copy: bool,
     /// Slow the guest down until its memory can be copied.
     pub auto_converge: Option<AutoConverge>,
     /// This many streams.
@@ -160,6 +174,7 @@ impl MigrationOrder {
             bandwidth: None,
             post_copy_bandwidth: None,
             post_copy: false,
+            resume_post_copy: false,
             auto_converge: None,
             parallel: None,
             compression: Vec::new(),

@@ -118,6 +118,15 @@ pub(super) fn abort_job(domain: &Domain) -> Result<(), Error> {
     checked(unsafe { sys::virDomainAbortJob(pointer) }).map(drop)
 }
 
+/// Breaks off a migration in post-copy phase (virDomainAbortJobFlags).
+pub(super) fn pause_post_copy(domain: &Domain) -> Result<(), Error> {
+    let flags = sys::VIR_DOMAIN_ABORT_JOB_POSTCOPY;
+    // SAFETY: the domain is alive while it is borrowed.
+    let pointer = unsafe { domain.as_ptr() };
+    // SAFETY: as above.
+    checked(unsafe { sys::virDomainAbortJobFlags(pointer, flags) }).map(drop)
+}
+
 /// Switches a migration to post-copy (virDomainMigrateStartPostCopy).
 pub(super) fn start_post_copy(domain: &Domain) -> Result<(), Error> {
     // SAFETY: the domain is alive while it is borrowed.

@@ -30,6 +30,10 @@ impl Migrator for Libvirt {
         self.act(guest, ffi::abort_job)
     }
 
+    fn pause_post_copy(&self, guest: &str) -> Result<(), HypervisorError> {
+        self.act(guest, ffi::pause_post_copy)
+    }
+
     fn job(&self, guest: &str) -> Result<Option<JobStats>, HypervisorError> {
         let told = self.act(guest, |guest| ffi::job_stats(guest, false))?;
         Ok(job::stats(told.0, &told.1))
@@ -93,6 +97,10 @@ impl Migrator for Libvirt {
         }
         guest.undefine().map_err(|error| self.error(&error))
     }
+
+    fn set_autostart(&self, guest: &str, autostart: bool) -> Result<(), HypervisorError> {
+        self.act(guest, |guest| guest.set_autostart(autostart))
+    }
 }
 
 impl Libvirt {
@@ -127,6 +135,7 @@ fn flags(order: &MigrationOrder) -> u32 {
         | when(order.persist_destination, sys::VIR_MIGRATE_PERSIST_DEST)
         | when(order.undefine_source, sys::VIR_MIGRATE_UNDEFINE_SOURCE)
         | when(order.post_copy, sys::VIR_MIGRATE_POSTCOPY)
+        | when(order.resume_post_copy, sys::VIR_MIGRATE_POSTCOPY_RESUME)
         | when(order.auto_converge.is_some(), sys::VIR_MIGRATE_AUTO_CONVERGE)
         | when(order.parallel.is_some(), sys::VIR_MIGRATE_PARALLEL)
         | when(!order.compression.is_empty(), sys::VIR_MIGRATE_COMPRESSED)

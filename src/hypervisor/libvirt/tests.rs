@@ -151,6 +151,10 @@ fn orders_change_a_guest() {
     assert!(matches!(host.domain("web"), Err(HypervisorError::NotFound { .. })));
     host.define(&xml).unwrap();
     assert_eq!(state(), DomainState::Shutoff);
+    host.set_autostart("web", true).unwrap();
+    assert!(host.domain("web").unwrap().autostart);
+    host.set_autostart("web", false).unwrap();
+    assert!(!host.domain("web").unwrap().autostart);
     let refused = host.destroy("web").unwrap_err();
     assert!(matches!(refused, HypervisorError::Libvirt { .. }), "{refused:?}");
 }
