@@ -39,3 +39,5 @@ pub mod http;
 pub mod config;
 
 pub mod cli;
+
+pub mod daemon;

@@ -3,7 +3,11 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use virtcimd::cli::{self, Cli, Command, exit, user::UserError};
+use virtcimd::{
+    cli::{self, Cli, Command, exit, user::UserError},
+    config::ConfigError,
+    daemon::{self, StartError},
+};
 
 #[expect(clippy::print_stderr, reason = "the last words of a program belong on standard error")]
 fn main() -> ExitCode {
@@ -22,16 +26,25 @@ fn run(arguments: &Cli) -> anyhow::Result<u8> {
             cli::user::run(user, file)?;
             Ok(exit::OK)
         }
-        Command::Serve(_) | Command::Checks(_) => Ok(exit::SOFTWARE),
+        Command::Serve(arguments) => {
+            daemon::serve(file, &arguments.overrides())?;
+            Ok(exit::OK)
+        }
+        Command::Checks(_) => Ok(exit::SOFTWARE),
     }
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {
     if let Some(error) = error.downcast_ref::<UserError>() {
-        error.exit_code()
-    } else if error.is::<std::io::Error>() {
-        exit::IO
-    } else {
-        exit::SOFTWARE
+        return error.exit_code();
+    }
+    match error.downcast_ref::<StartError>() {
+        Some(StartError::Bind(_) | StartError::RuntimeDirectory { .. }) => exit::UNAVAILABLE,
+        Some(StartError::Server(_) | StartError::Schema(_) | StartError::Registry(_)) => {
+            exit::CONFIG
+        }
+        None if error.is::<ConfigError>() => exit::CONFIG,
+        None if error.is::<std::io::Error>() => exit::IO,
+        None => exit::SOFTWARE,
     }
 }

@@ -3,9 +3,13 @@
 use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use super::{
-    Choice, Place, Section,
+    Choice, FromNode, Node, Place, Section,
     section::Setting,
     value::{Bytes, OneOrMany},
+};
+use crate::{
+    migration::{AllowedDestination, AllowedError, DestinationPolicy, NamedDestination, Transport},
+    providers::Prefix,
 };
 
 /// One `[[hypervisor]]`.
@@ -15,15 +19,6 @@ pub struct Hypervisor {
     pub uri: String,
     /// The prefix of its classes.
     pub prefix: Prefix,
-}
-
-/// The prefix of the classes of a hypervisor connection.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-#[expect(missing_docs, reason = "the names are the prefixes")]
-pub enum Prefix {
-    Kvm,
-    Xen,
-    Lxc,
 }
 
 impl Choice for Prefix {
@@ -36,27 +31,6 @@ impl Choice for Prefix {
         ("Xen_", Self::Xen),
         ("LXC_", Self::Lxc),
     ];
-}
-
-impl Prefix {
-    /// As class names begin, without the underscore.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Kvm => "KVM",
-            Self::Xen => "Xen",
-            Self::Lxc => "LXC",
-        }
-    }
-
-    /// What a connection's URI suggests. libvirt's test driver stands in for the usual case.
-    fn of_uri(uri: &str) -> Self {
-        let scheme = uri.split([':', '+']).next().unwrap_or_default();
-        match scheme {
-            "xen" => Self::Xen,
-            "lxc" => Self::Lxc,
-            _ => Self::Kvm,
-        }
-    }
 }
 
 /// `[checks]`.
@@ -141,14 +115,8 @@ impl Choice for CheckFailure {
 pub struct Migration {
     /// Who manages a migration.
     pub mode: MigrationMode,
-    /// Destinations a client may name; `None` is any.
-    pub allowed_destinations: Option<Vec<String>>,
-    /// Transports a client may name.
-    pub allowed_transports: Vec<Transport>,
-    /// The transport where a client names none.
-    pub default_transport: Transport,
-    /// Names to which the administrator gave exact URIs.
-    pub destinations: BTreeMap<String, Destination>,
+    /// Where guests may go, and how.
+    pub policy: DestinationPolicy,
     /// Outgoing migrations at once.
     pub max_outgoing: NonZeroUsize,
     /// Migrations to one destination at once.
@@ -173,17 +141,6 @@ impl Choice for MigrationMode {
         &[("peer-to-peer", Self::PeerToPeer), ("direct", Self::Direct)];
 }
 
-/// How the destination's libvirtd is reached.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-#[expect(missing_docs, reason = "the names are libvirt-cim's TransportType values")]
-pub enum Transport {
-    Ssh,
-    Tls,
-    TlsStrict,
-    Tcp,
-    Unix,
-}
-
 impl Choice for Transport {
     const WORDS: &'static [(&'static str, Self)] = &[
         ("ssh", Self::Ssh),
@@ -192,15 +149,6 @@ impl Choice for Transport {
         ("tcp", Self::Tcp),
         ("unix", Self::Unix),
     ];
-}
-
-/// The exact URIs of a destination's name.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Destination {
-    /// The connection's URI.
-    pub uri: String,
-    /// The migration's URI.
-    pub migration_uri: Option<String>,
 }
 
 /// The JobState of a job that failed.
@@ -233,7 +181,7 @@ pub(super) fn hypervisors(root: &mut Section<'_>) -> Vec<Hypervisor> {
                         "{} and {} have the prefix {} both: give one of them another prefix",
                         other.uri,
                         uri.value,
-                        prefix.as_str()
+                        prefix.name()
                     );
                     section.report(&uri.place, message);
                 }
@@ -327,16 +275,6 @@ fn not_zero(section: &Section<'_>, key: &str, setting: &Setting<Duration>) {
 /// Reads `[migration]`.
 pub(super) fn migration(root: &mut Section<'_>) -> Migration {
     let mut section = root.section("migration");
-    let allowed_transports = section.setting::<OneOrMany<Transport>>("allowed-transports");
-    let default_transport = section.setting::<Transport>("default-transport");
-    // libvirt-cim's, without the one that does not verify whom it talks to.
-    let usual = [Transport::Ssh, Transport::TlsStrict, Transport::Tcp, Transport::Unix];
-    let allowed = allowed_transports.map_or(usual.to_vec(), |transports| transports.value.0);
-    let default = default_transport.as_ref().map_or(Transport::Ssh, |transport| transport.value);
-    if !allowed.contains(&default) {
-        let place = default_transport.map_or(Place::Nowhere, |transport| transport.place);
-        section.report(&place, "migration.default-transport is not in allowed-transports");
-    }
     let shutdown_timeout = section.setting::<Duration>("shutdown-timeout");
     if let Some(timeout) = &shutdown_timeout {
         not_zero(&section, "shutdown-timeout", timeout);
@@ -344,12 +282,7 @@ pub(super) fn migration(root: &mut Section<'_>) -> Migration {
     let two = NonZeroUsize::MIN.saturating_add(1);
     let migration = Migration {
         mode: section.or("mode", MigrationMode::PeerToPeer),
-        allowed_destinations: section
-            .optional::<OneOrMany<String>>("allowed-destinations")
-            .map(|destinations| destinations.0),
-        allowed_transports: allowed,
-        default_transport: default,
-        destinations: destinations(&mut section),
+        policy: policy(&mut section),
         max_outgoing: section.or("max-outgoing", two),
         max_per_destination: section.or("max-per-destination", two),
         shutdown_timeout: shutdown_timeout
@@ -360,7 +293,35 @@ pub(super) fn migration(root: &mut Section<'_>) -> Migration {
     migration
 }
 
-fn destinations(migration: &mut Section<'_>) -> BTreeMap<String, Destination> {
+fn policy(migration: &mut Section<'_>) -> DestinationPolicy {
+    let defaults = DestinationPolicy::default();
+    let transports = migration
+        .optional::<OneOrMany<Transport>>("allowed-transports")
+        .map_or(defaults.transports, |transports| transports.0);
+    let written = migration.setting::<Transport>("default-transport");
+    let default_transport =
+        written.as_ref().map_or(defaults.default_transport, |transport| transport.value);
+    if !transports.contains(&default_transport) {
+        let place = written.map_or(Place::Nowhere, |transport| transport.place);
+        migration.report(&place, "migration.default-transport is not in allowed-transports");
+    }
+    DestinationPolicy {
+        allowed: migration
+            .optional::<OneOrMany<AllowedDestination>>("allowed-destinations")
+            .map(|destinations| destinations.0),
+        transports,
+        default_transport,
+        named: destinations(migration),
+    }
+}
+
+impl FromNode for AllowedDestination {
+    fn from_node(node: &Node) -> Result<Self, String> {
+        String::from_node(node)?.parse().map_err(|error: AllowedError| error.to_string())
+    }
+}
+
+fn destinations(migration: &mut Section<'_>) -> BTreeMap<String, NamedDestination> {
     let mut destinations = BTreeMap::new();
     for (name, mut section, place) in migration.section("destinations").subsections() {
         let uri = section.setting::<String>("uri");
@@ -372,7 +333,7 @@ fn destinations(migration: &mut Section<'_>) -> BTreeMap<String, Destination> {
         section.finish();
         if let Some(uri) = uri {
             let migration_uri = migration_uri.map(|setting| setting.value);
-            destinations.insert(name, Destination { uri: uri.value, migration_uri });
+            destinations.insert(name, NamedDestination { uri: uri.value, migration_uri });
         }
     }
     destinations

@@ -23,8 +23,8 @@ use std::{
 };
 
 pub use hosts::{
-    CheckFailure, Checks, Destination, FailedJobState, Hypervisor, Migration, MigrationMode,
-    MissingDirectory, Override, Prefix, Resources, Transport,
+    CheckFailure, Checks, FailedJobState, Hypervisor, Migration, MigrationMode, MissingDirectory,
+    Override, Resources,
 };
 pub use problem::{Place, Problem};
 
@@ -34,7 +34,7 @@ use self::{
     tree::{Located, Node, Table},
     value::{Choice, FromNode},
 };
-use crate::{http, telemetry};
+use crate::{http, ops::PullLimits, telemetry, xml};
 
 /// Where the configuration is unless the command line says otherwise.
 pub const DEFAULT_FILE: &str = "/etc/virtcimd/virtcimd.toml";
@@ -54,7 +54,11 @@ pub struct Config {
     pub jobs_keep: Duration,
     /// `compatibility.check-failure`.
     pub check_failure: CheckFailure,
-    /// The limits of rooms other than the server.
+    /// How much one request may ask of the decoder: `limits.body-size`, `xml-depth` and so on.
+    pub xml: xml::Limits,
+    /// What open enumerations may cost: `limits.pull-contexts` and so on.
+    pub pull: PullLimits,
+    /// The limits of other rooms.
     pub limits: Limits,
     /// `schema.directories`: MOF read at start besides the schema in the program.
     pub schema_directories: Vec<PathBuf>,
@@ -68,14 +72,10 @@ pub struct Config {
     pub log: telemetry::Options,
 }
 
-/// `[limits]` of rooms other than the server, whose limits are in [`http::Limits`].
+/// `[limits]` of rooms that have no options of their own.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(missing_docs, reason = "the names are the keys of [limits], explained in the manual")]
 pub struct Limits {
-    pub xml_depth: usize,
-    pub xml_elements: usize,
-    pub xml_attributes: usize,
-    pub pull_contexts: usize,
     pub queued_checks: usize,
     pub check_parameters: usize,
     pub check_parameter_size: usize,
@@ -209,8 +209,11 @@ fn read(root: &Table, problems: &Problems) -> Config {
     daemon.finish();
     let mut limits = root.section("limits");
     let mut compatibility = root.section("compatibility");
+    let http = network::read(&mut root, &mut limits, &mut compatibility, &runtime_directory);
     let config = Config {
-        http: network::read(&mut root, &mut limits, &mut compatibility, &runtime_directory),
+        xml: xml_limits(&mut limits, http.limits.body_size.get()),
+        pull: pull_limits(&mut limits),
+        http,
         hypervisors: hosts::hypervisors(&mut root),
         checks: hosts::checks(&mut root),
         migration: hosts::migration(&mut root),
@@ -231,12 +234,31 @@ fn read(root: &Table, problems: &Problems) -> Config {
     config
 }
 
+fn xml_limits(limits: &mut Section<'_>, bytes: usize) -> xml::Limits {
+    let defaults = xml::Limits::default();
+    xml::Limits {
+        bytes,
+        depth: count(limits, "xml-depth", defaults.depth),
+        elements: count(limits, "xml-elements", defaults.elements),
+        attributes: count(limits, "xml-attributes", defaults.attributes),
+        embedded: count(limits, "xml-embedded", defaults.embedded),
+    }
+}
+
+fn pull_limits(limits: &mut Section<'_>) -> PullLimits {
+    let defaults = PullLimits::default();
+    let objects = limits.optional::<std::num::NonZeroU32>("pull-objects");
+    PullLimits {
+        contexts: count(limits, "pull-contexts", defaults.contexts),
+        contexts_per_user: count(limits, "pull-contexts-per-user", defaults.contexts_per_user),
+        objects: objects.map_or(defaults.objects, std::num::NonZeroU32::get),
+        default_timeout: network::time(limits, "pull-timeout", defaults.default_timeout),
+        max_timeout: network::time(limits, "pull-timeout-most", defaults.max_timeout),
+    }
+}
+
 fn other_limits(limits: &mut Section<'_>) -> Limits {
     Limits {
-        xml_depth: count(limits, "xml-depth", 64),
-        xml_elements: count(limits, "xml-elements", 100_000),
-        xml_attributes: count(limits, "xml-attributes", 32),
-        pull_contexts: count(limits, "pull-contexts", 256),
         queued_checks: count(limits, "queued-checks", 256),
         check_parameters: count(limits, "check-parameters", 256),
         check_parameter_size: size(limits, "check-parameter-size", 4 << 10),

@@ -248,7 +248,7 @@ fn server_limits(limits: &mut Section<'_>) -> Limits {
 }
 
 /// A limit in time; 0 is refused.
-fn time(limits: &mut Section<'_>, key: &'static str, default: Duration) -> Duration {
+pub(super) fn time(limits: &mut Section<'_>, key: &'static str, default: Duration) -> Duration {
     match limits.setting::<Duration>(key) {
         Some(written) if written.value.is_zero() => {
             limits.report(&written.place, format!("{} must be greater than 0", limits.full(key)));

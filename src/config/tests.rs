@@ -3,7 +3,10 @@
 use std::{fs, net::SocketAddr, path::Path, time::Duration};
 
 use super::*;
-use crate::http::{AuthMode, ListenAddress};
+use crate::{
+    http::{AuthMode, ListenAddress},
+    providers::Prefix,
+};
 
 /// Loads `text` as the main file, with fragments `(name, text)` beside it.
 fn load_text(
@@ -145,7 +148,7 @@ fn every_key_of_the_design_is_understood() {
     assert_eq!(config.hypervisors[1].prefix, Prefix::Xen);
     assert_eq!(config.checks.timeouts["20-storage"], Duration::from_secs(60));
     assert_eq!(config.checks.builtin["VMC007"], Override::Off);
-    assert_eq!(config.migration.destinations["other"].uri, "test:///file.xml");
+    assert_eq!(config.migration.policy.named["other"].uri, "test:///file.xml");
     assert_eq!(config.limits.queued_checks, 5);
     assert_eq!(config.http.limits.body_size.get(), 1 << 20);
 }
@@ -284,6 +287,20 @@ fn hypervisors_have_different_prefixes() {
     );
     bad("[[hypervisor]]\nprefix = \"Xen\"\n", "virtcimd.toml:1: hypervisor.uri is missing");
     assert_eq!(good("[[hypervisor]]\nuri = \"lxc:///\"\n").hypervisors[0].prefix, Prefix::Lxc);
+}
+
+#[test]
+fn destinations_are_names_domains_and_networks() {
+    bad(
+        "[migration]\nallowed-destinations = [\"good.example.com\", \"*.x/y\"]\n",
+        "virtcimd.toml:2: migration.allowed-destinations: expected a name, `*.domain`, an address or \
+         a network like 192.0.2.0/24, found \"*.x/y\": a name has only ASCII letters, digits, `-`, \
+         `_` and dots",
+    );
+    bad(
+        "[migration]\ndefault-transport = \"tls\"\n",
+        "virtcimd.toml:2: migration.default-transport is not in allowed-transports",
+    );
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    num::NonZeroUsize,
+    num::{NonZeroU32, NonZeroUsize},
     path::PathBuf,
     time::Duration,
 };
@@ -68,6 +68,13 @@ impl FromNode for NonZeroUsize {
                 .ok_or_else(|| format!("expected a number greater than 0, found {number}")),
             other => Err(format!("expected a number, found {other}")),
         }
+    }
+}
+
+impl FromNode for NonZeroU32 {
+    fn from_node(node: &Node) -> Result<Self, String> {
+        let number = u32::from_node(node)?;
+        Self::new(number).ok_or_else(|| "expected a number greater than 0, found 0".into())
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the server is told: where to listen, whom to trust, and every limit by its name.
 
 use std::{
-    collections::BTreeMap, net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration,
+    collections::BTreeMap, fmt, net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration,
 };
 
 use crate::ops::Role;
@@ -41,6 +41,16 @@ pub enum ListenAddress {
     Https(SocketAddr),
     /// Cleartext HTTP on a unix socket, where the kernel tells who connects.
     Unix(PathBuf),
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http(address) => write!(f, "http://{address}"),
+            Self::Https(address) => write!(f, "https://{address}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// PEM files; they are read again on reload.

@@ -327,7 +327,9 @@ fn options() -> Response<AnswerBody> {
         headers.insert(name, HeaderValue::from_static(value));
     };
     tell("cimprotocolversion", "1.0");
-    tell("cimsupportedfunctionalgroups", "basic-read, association-traversal");
+    let groups = "basic-read, association-traversal, query-execution";
+    tell("cimsupportedfunctionalgroups", groups);
+    tell("cimsupportedquerylanguages", "WQL, DMTF:CQL");
     tell("cimvalidation", "loosely-validating");
     response
 }

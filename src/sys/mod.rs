@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows what a check or a migration is.
 
+pub mod activation;
 pub mod blocking;
 pub mod cgroup;
 pub mod child;

@@ -5,6 +5,8 @@ mod architecture;
 mod checks;
 mod checks_support;
 mod example_checks;
+mod config;
+mod daemon;
 mod http;
 mod http_auth;
 mod http_limits;

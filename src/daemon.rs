@@ -1,0 +1,305 @@
+//! The daemon: builds every room in order, wires them, and takes them down in the opposite order.
+//!
+//! ```text
+//!   configuration ─▶ listeners ─▶ schema ─▶ connections ─▶ providers ─▶ operations ─▶ server
+//! ```
+//!
+//! Addresses come first, because nothing else fails as often or is as cheap to try. The connections
+//! to hypervisors are only begun: the daemon is ready, and says the truth, also while libvirtd is down.
+//!
+//! Signals: SIGHUP reads users, certificates and the configuration again; SIGTERM and SIGINT let
+//! requests be answered for `daemon.stop-timeout` and end; a second one ends at once.
+
+use std::{
+    io,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use sd_notify::NotifyState;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{error, info, warn};
+
+use crate::{
+    config::{self, Config, Overrides},
+    http::{BindError, Inherited, ListenAddress, Listeners, Server, ServerError},
+    hypervisor::{
+        Connection, ConnectionOptions, Connector,
+        libvirt::{LibvirtConnector, LibvirtOptions},
+    },
+    ops::{Operations, Registry, RegistryError},
+    providers::{self, Host},
+    repository::{LoadError, Repository},
+    sys::activation,
+    telemetry::{self, Chain},
+};
+
+/// How long what is behind the server may take to end. A call that hangs in libvirt ends with us.
+const LAST_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why the daemon does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// Users or certificates cannot be read.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// The schema is wrong.
+    #[error("the schema cannot be used")]
+    Schema(#[from] LoadError),
+    /// Two hypervisors have the same prefix.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The run-time directory cannot be made.
+    #[error("cannot make the run-time directory {}", path.display())]
+    RuntimeDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A running daemon.
+pub struct Daemon {
+    server: Server,
+    operations: Operations,
+    /// The connections to hypervisors.
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    stop_timeout: Duration,
+}
+
+impl Daemon {
+    /// Builds everything and serves, on real hypervisors.
+    ///
+    /// # Errors
+    /// [`StartError`]; then nothing is left running.
+    pub async fn start(config: &Config, inherited: Vec<Inherited>) -> Result<Self, StartError> {
+        let connector = Arc::new(LibvirtConnector::new(LibvirtOptions::default()));
+        Self::start_on(config, inherited, connector).await
+    }
+
+    /// Builds everything and serves, on hypervisors that `connector` opens.
+    ///
+    /// # Errors
+    /// [`StartError`]; then nothing is left running.
+    pub async fn start_on(
+        config: &Config,
+        inherited: Vec<Inherited>,
+        connector: Arc<dyn Connector>,
+    ) -> Result<Self, StartError> {
+        make_runtime_directory(&config.runtime_directory)?;
+        let listeners = Listeners::bind(&config.http, inherited).await?;
+        let repository = schema(&config.schema_directories)?;
+        // Whatever fails from here on, the guard stops what was begun.
+        let stop = CancellationToken::new();
+        let guard = stop.clone().drop_guard();
+        let tasks = TaskTracker::new();
+        let mut registry = Registry::default();
+        for hypervisor in &config.hypervisors {
+            let options = ConnectionOptions::new(&hypervisor.uri);
+            let connection =
+                Connection::start(options, Arc::clone(&connector), &tasks, stop.clone());
+            providers::register(&mut registry, &Host { prefix: hypervisor.prefix, connection })?;
+        }
+        let operations = Operations::new(repository, registry, config.pull);
+        let handler = Arc::new(operations.clone());
+        let server = Server::start(listeners, &config.http, config.xml, handler)?;
+        let stop = guard.disarm();
+        Ok(Self { server, operations, tasks, stop, stop_timeout: config.stop_timeout })
+    }
+
+    /// The addresses served; a port of 0 has become a number.
+    pub fn addresses(&self) -> &[ListenAddress] {
+        self.server.addresses()
+    }
+
+    /// Takes over what of a new configuration can change without a restart, and reads users and
+    /// certificates again.
+    ///
+    /// # Errors
+    /// Everything that could not be read; that stays as it was.
+    pub fn reload(&self, _config: &Config) -> Result<(), Vec<ServerError>> {
+        self.server.reload()
+    }
+
+    /// Answers what was asked, accepts nothing new, and ends. Returns whether everything was answered
+    /// in time.
+    pub async fn stop(self) -> bool {
+        let answered = self.server.stop(self.stop_timeout).await;
+        let rest = async {
+            self.operations.close().await;
+            self.stop.cancel();
+            self.tasks.close();
+            self.tasks.wait().await;
+        };
+        if tokio::time::timeout(LAST_PATIENCE, rest).await.is_err() {
+            warn!("a hypervisor call still hangs and is left behind");
+        }
+        answered
+    }
+}
+
+fn schema(directories: &[PathBuf]) -> Result<Arc<Repository>, LoadError> {
+    if directories.is_empty() {
+        return Ok(Repository::builtin());
+    }
+    let repository = Repository::load(directories)?;
+    for note in repository.notes() {
+        info!(%note, "schema");
+    }
+    Ok(Arc::new(repository))
+}
+
+fn make_runtime_directory(path: &Path) -> Result<(), StartError> {
+    // Others must be able to reach the unix socket in it.
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o755).create(path);
+    made.map_err(|source| StartError::RuntimeDirectory { path: path.to_owned(), source })
+}
+
+/// `virtcimd serve`: runs until a signal.
+///
+/// # Errors
+/// [`config::ConfigError`], [`StartError`], or what the system refuses.
+pub fn serve(file: Option<&Path>, overrides: &Overrides) -> anyhow::Result<()> {
+    let config = config::load(file, overrides)?;
+    telemetry::init(&config.log)?;
+    let sockets =
+        activation::take_sockets().context("cannot take the service manager's sockets")?;
+    let inherited =
+        sockets.into_iter().map(|(name, descriptor)| Inherited { name, descriptor }).collect();
+    raise_descriptor_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let result = runtime.block_on(run(&config, inherited, file, overrides));
+    // A thread that hangs in a library must not keep us.
+    runtime.shutdown_background();
+    result
+}
+
+/// A connection costs a descriptor; the soft limit is for programs that use select(2).
+fn raise_descriptor_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        warn!(%error, "the limit of open files stays as it is");
+    }
+}
+
+async fn run(
+    config: &Config,
+    inherited: Vec<Inherited>,
+    file: Option<&Path>,
+    overrides: &Overrides,
+) -> anyhow::Result<()> {
+    let mut signals = Signals::listen().context("cannot listen to signals")?;
+    let daemon = Daemon::start(config, inherited).await?;
+    for address in daemon.addresses() {
+        info!(%address, "listening");
+    }
+    tell(&[NotifyState::Ready, NotifyState::Status("Serving")]);
+    let watchdog = tokio::spawn(feed_watchdog());
+    while let Order::Reload = signals.next().await {
+        reload(&daemon, file, overrides);
+    }
+    info!("stopping");
+    tell(&[NotifyState::Stopping, NotifyState::Status("Answering the last requests")]);
+    tokio::select! {
+        answered = daemon.stop() => if !answered {
+            warn!("some requests were cut off");
+        },
+        () = signals.end() => warn!("stopped at once"),
+    }
+    watchdog.abort();
+    info!("stopped");
+    Ok(())
+}
+
+/// Reads everything again that can change without a restart.
+fn reload(daemon: &Daemon, file: Option<&Path>, overrides: &Overrides) {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Err(error) => warn!(%error, "the service manager is not told of the reload"),
+    }
+    match config::load(file, overrides) {
+        Ok(config) => match daemon.reload(&config) {
+            Ok(()) => info!("reloaded"),
+            Err(errors) => {
+                for failure in errors {
+                    error!(error = %Chain(&failure), "not reloaded, what was before stays");
+                }
+            }
+        },
+        Err(config::ConfigError(problems)) => {
+            for problem in problems {
+                error!(%problem, "configuration not reloaded, what was before stays");
+            }
+        }
+    }
+    tell(&[NotifyState::Ready]);
+}
+
+/// Tells the service manager, if there is one.
+fn tell(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        warn!(%error, "the service manager cannot be told");
+    }
+}
+
+/// Shows the service manager that tasks are still scheduled, if it wants to know.
+async fn feed_watchdog() {
+    let Some(timeout) = sd_notify::watchdog_enabled() else { return };
+    let mut ticks = tokio::time::interval(timeout / 2);
+    loop {
+        ticks.tick().await;
+        tell(&[NotifyState::Watchdog]);
+    }
+}
+
+enum Order {
+    Reload,
+    Stop,
+}
+
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> Order {
+        tokio::select! {
+            _ = self.hangup.recv() => Order::Reload,
+            _ = self.terminate.recv() => Order::Stop,
+            _ = self.interrupt.recv() => Order::Stop,
+        }
+    }
+
+    /// Waits for a signal to end.
+    async fn end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
