@@ -4,9 +4,9 @@
 mod architecture;
 mod checks;
 mod checks_support;
-mod example_checks;
 mod config;
 mod daemon;
+mod example_checks;
 mod http;
 mod http_auth;
 mod http_limits;
