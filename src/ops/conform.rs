@@ -290,6 +290,9 @@ impl Conformer<'_> {
             (Some(Embedded::Object), same @ (Scalar::EmbeddedClass(_) | Scalar::String(_))) => {
                 Ok(same)
             }
+            (None, Scalar::Reference(path)) if declared.ty.base == CimType::Reference => {
+                Ok(Scalar::Reference(Box::new(self.reference(*path)?)))
+            }
             (None, scalar) => {
                 conform_plain(declared.ty.base, scalar).map_err(|wrong| match wrong {
                     Wrong::Type(received) => wrong_type(place, declared, received),
@@ -371,13 +374,17 @@ impl Conformer<'_> {
     /// The path with the keys of its class, named, typed and in order. Keys the class does not
     /// have are dropped: libvirt-cim tolerates them, and cimtest sends some. A key that is missing, or
     /// whose value can't be of the declared type, is left for the provider to find nothing with.
-    pub(super) fn path(&self, class: &Class, path: InstancePath) -> Result<InstancePath, CimError> {
+    pub(super) fn path(
+        &self,
+        class: &Class,
+        path: InstancePath,
+    ) -> Result<InstancePath, ConformError> {
         let InstancePath { host, namespace, class: _, mut keys } = path;
         let declared = core::keys(class);
         if let [Key { name: name @ None, .. }] = keys.as_mut_slice() {
             let [only] = declared.as_slice() else {
                 let (class, count) = (class.name.clone(), declared.len());
-                return Err(ConformError::UnnamedKey { class, count }.into());
+                return Err(ConformError::UnnamedKey { class, count });
             };
             *name = Some(only.name.clone());
         }
@@ -392,15 +399,22 @@ impl Conformer<'_> {
         Ok(InstancePath { host, namespace, class: class.name.clone(), keys: conformed })
     }
 
-    fn key_value(&self, ty: CimType, value: KeyValue) -> Result<KeyValue, CimError> {
-        Ok(match (ty, value) {
-            (CimType::Reference, KeyValue::Reference(path)) => match *path {
-                ObjectPath::Instance(path) => match self.repository.class(&path.class) {
-                    Some(class) => KeyValue::from(self.path(&class, path)?),
-                    None => KeyValue::from(path),
-                },
-                path @ ObjectPath::Class(_) => KeyValue::Reference(Box::new(path)),
+    /// The path in a reference. Whether its class exists is for whoever follows it to find out.
+    fn reference(&self, path: ObjectPath) -> Result<ObjectPath, ConformError> {
+        Ok(match path {
+            ObjectPath::Instance(path) => match self.repository.class(&path.class) {
+                Some(class) => self.path(&class, path)?.into(),
+                None => path.into(),
             },
+            ObjectPath::Class(_) => path,
+        })
+    }
+
+    fn key_value(&self, ty: CimType, value: KeyValue) -> Result<KeyValue, ConformError> {
+        Ok(match (ty, value) {
+            (CimType::Reference, KeyValue::Reference(path)) => {
+                KeyValue::Reference(Box::new(self.reference(*path)?))
+            }
             // A number or a boolean that the client did not quote is still the text of a string key.
             (CimType::String | CimType::DateTime | CimType::Char16, KeyValue::Integer(n)) => {
                 KeyValue::String(n.to_string())

@@ -249,6 +249,14 @@ fn a_class_path_is_a_reference_without_keys() {
     assert_eq!((path.class.as_str(), path.keys.len()), ("KVM_ComputerSystem", 0));
 }
 
+#[test]
+fn references_in_parameters_get_the_keys_of_their_class() {
+    let guest = path("kvm_computersystem", &[("Bogus", "x"), ("NAME", "a")]);
+    let arguments = arguments(vec![parameter("ComputerSystem", ObjectPath::from(guest))]).unwrap();
+    let path = arguments.path("ComputerSystem").unwrap();
+    assert_eq!(path.to_string(), "KVM_ComputerSystem.Name=\"a\"");
+}
+
 #[track_caller]
 fn check_path(class: &str, keys: Vec<(Option<&str>, KeyValue)>, expected: &str) {
     let repository = Repository::builtin();
@@ -289,5 +297,5 @@ fn an_unnamed_key_needs_a_class_with_one_key() {
     let keys = vec![Key { name: None, value: "a".into() }];
     let path = InstancePath { keys, ..path("KVM_ComputerSystem", &[]) };
     let error = Conformer { repository: &repository }.path(&class, path).unwrap_err();
-    assert_eq!(error.status, StatusCode::InvalidParameter);
+    assert_eq!(CimError::from(error).status, StatusCode::InvalidParameter);
 }
