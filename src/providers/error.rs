@@ -1,6 +1,11 @@
 //! What errors of the rooms below mean to a client.
 
-use crate::{checks::GateError, hypervisor::HypervisorError, ops::ProviderError};
+use crate::{
+    checks::GateError,
+    hypervisor::HypervisorError,
+    migration::{SettingsError, TargetError},
+    ops::ProviderError,
+};
 
 impl From<HypervisorError> for ProviderError {
     fn from(error: HypervisorError) -> Self {
@@ -23,7 +28,32 @@ impl From<GateError> for ProviderError {
         match error {
             GateError::Parameter { .. } => Self::InvalidParameter(text),
             GateError::Busy { .. } => Self::LimitReached(text),
-            GateError::Setup(_) | GateError::Cancelled => Self::Failed(text),
+            GateError::Setup(source) => Self::Failed(format!("{text}: {source}")),
+            GateError::Cancelled => Self::Failed(text),
+        }
+    }
+}
+
+impl From<SettingsError> for ProviderError {
+    /// The text begins with the property.
+    fn from(error: SettingsError) -> Self {
+        Self::InvalidParameter(error.to_string())
+    }
+}
+
+impl From<TargetError> for ProviderError {
+    fn from(error: TargetError) -> Self {
+        match error {
+            TargetError::Malformed(_) | TargetError::DestinationNotAllowed(_) => {
+                Self::InvalidParameter(format!("DestinationHost: {error}"))
+            }
+            TargetError::TransportNotAllowed { .. } => {
+                Self::InvalidParameter(format!("TransportType: {error}"))
+            }
+            // libvirt-cim's words come first.
+            TargetError::UnixWithoutUri | TargetError::NoRemoteHosts => {
+                Self::Failed(format!("Failed to construct a valid libvirt URI: {error}"))
+            }
         }
     }
 }

@@ -12,6 +12,7 @@ mod capabilities;
 mod computer_system;
 mod error;
 mod facts;
+mod finding;
 mod host;
 mod host_system;
 mod hosted;
@@ -19,6 +20,8 @@ mod interop;
 mod management;
 mod migration;
 mod migration_service;
+mod migration_settings;
+mod plan;
 mod prefix;
 mod setting_data;
 mod settings;
@@ -30,6 +33,7 @@ use std::sync::Arc;
 
 pub use host::Host;
 pub use interop::{Server, register_server};
+pub use migration_service::{CheckFailure, Migrations, Terms};
 pub use prefix::{Prefix, PrefixError};
 
 use crate::{
@@ -39,6 +43,7 @@ use crate::{
 };
 use computer_system::{ComputerSystem, GuestCapabilities};
 use facts::{Facts, strings};
+use migration_service::MigrationService;
 use prefix::Family;
 use setting_data::SettingData;
 use singleton::Singleton;
@@ -47,7 +52,11 @@ use singleton::Singleton;
 ///
 /// # Errors
 /// [`RegistryError`] if another hypervisor has the same prefix.
-pub fn register(registry: &mut Registry, host: &Host) -> Result<(), RegistryError> {
+pub fn register(
+    registry: &mut Registry,
+    host: &Host,
+    migrations: &Migrations,
+) -> Result<(), RegistryError> {
     let singleton = |family, make| -> Arc<dyn InstanceProvider> {
         Arc::new(Singleton::new(host, family, make))
     };
@@ -58,7 +67,7 @@ pub fn register(registry: &mut Registry, host: &Host) -> Result<(), RegistryErro
         Arc::new(GuestCapabilities::new(host)),
         singleton(Family::VirtualSystemManagementService, management::management_service),
         singleton(Family::VirtualSystemManagementCapabilities, management::management_capabilities),
-        singleton(Family::VirtualSystemMigrationService, migration_service::migration_service),
+        Arc::new(MigrationService::new(host, migrations)),
         singleton(Family::VirtualSystemMigrationCapabilities, migration::migration_capabilities),
         singleton(Family::VirtualSystemMigrationSettingData, migration::migration_setting_data),
     ];

@@ -1,211 +1,6 @@
-//! The model over a hypervisor in memory, asked through `ops` as clients ask.
-
-use std::sync::Arc;
-
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+//! What the model shows.
 
 use super::*;
-use crate::{
-    cim::{
-        AssociationFilter, CimError, InstanceOptions, InstancePath, KeyValue, Namespace, Object,
-        Operation, Reply, Request, StatusCode,
-    },
-    hypervisor::{
-        Connection, ConnectionOptions, Console, Domain, DomainConfig, DomainState, HypervisorError,
-        fake::{FakeHypervisor, FakeWorld},
-    },
-    ops::{Answer, Context, Operations, Principal, PullLimits, Role},
-    repository::Repository,
-};
-
-const UUID: &str = "acecc272-f953-42ee-a4ea-38e648bfc1d7";
-
-pub(super) fn name(text: &str) -> CimName {
-    CimName::parse(text).expect("a name")
-}
-
-/// A server whose hypervisors are in memory.
-pub(super) struct World {
-    pub(super) hypervisors: Vec<Arc<FakeHypervisor>>,
-    pub(super) operations: Operations,
-    tasks: TaskTracker,
-    stop: CancellationToken,
-}
-
-impl World {
-    /// One hypervisor for each prefix, with the guest peer1 on the first.
-    pub(super) async fn new(prefixes: &[Prefix]) -> Self {
-        Self::prepared(prefixes, |_| ()).await
-    }
-
-    /// The same, prepared before anybody connects.
-    pub(super) async fn prepared(prefixes: &[Prefix], prepare: impl Fn(&FakeHypervisor)) -> Self {
-        let world = FakeWorld::new();
-        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let mut registry = Registry::default();
-        let (mut hypervisors, mut hosts) = (Vec::new(), Vec::new());
-        for prefix in prefixes {
-            let uri = format!("fake:///{prefix}");
-            let hypervisor = world.add_host(&uri);
-            hypervisor.edit_host(|host| {
-                host.hostname = "vm".to_owned();
-                host.driver = "QEMU".to_owned();
-                host.version = 7_002_013;
-                host.libvirt_version = 9_000_000;
-            });
-            hypervisor.add_guest(guest("peer1", DomainState::Shutoff), "<domain/>");
-            prepare(&hypervisor);
-            hypervisors.push(hypervisor);
-            let options = ConnectionOptions::new(uri);
-            let connector = Arc::clone(&world) as Arc<_>;
-            let connection = Connection::start(options, connector, &tasks, stop.clone());
-            let host = Host { prefix: *prefix, connection };
-            register(&mut registry, &host).unwrap();
-            hosts.push(host);
-        }
-        let server =
-            Server { system: "vm".to_owned(), authenticates: true, max_operation_timeout: 600 };
-        register_server(&mut registry, &server, &hosts).unwrap();
-        let operations = Operations::new(Repository::builtin(), registry, PullLimits::default());
-        Self { hypervisors, operations, tasks, stop }
-    }
-
-    pub(super) async fn run(&self, operation: Operation) -> Result<Reply, CimError> {
-        self.run_in("root/virt", operation).await
-    }
-
-    pub(super) async fn run_in(
-        &self,
-        namespace: &str,
-        operation: Operation,
-    ) -> Result<Reply, CimError> {
-        let ctx = Context {
-            principal: Principal { name: "someone".to_owned(), role: Role::Admin },
-            peer: "unix:1".to_owned(),
-            host: "vm".to_owned(),
-            cancelled: CancellationToken::new(),
-        };
-        let namespace = Namespace::parse(namespace).unwrap();
-        match self.operations.execute(&ctx, Request { namespace, operation }).await {
-            Answer::Whole(result) => result,
-            Answer::Stream(kind, mut stream) => {
-                let mut objects = Vec::new();
-                while let Some(object) = stream.next().await {
-                    objects.push(object?);
-                }
-                Ok(Reply::Objects(kind, objects))
-            }
-        }
-    }
-
-    pub(super) async fn get(&self, path: InstancePath) -> Result<Instance, CimError> {
-        let options = InstanceOptions::default();
-        match self.run(Operation::GetInstance { path, options }).await? {
-            Reply::Instance(instance) => Ok(instance),
-            other => panic!("not an instance: {other:?}"),
-        }
-    }
-
-    async fn enumerate(&self, class: &str) -> Vec<Instance> {
-        let operation = Operation::EnumerateInstances {
-            class: name(class),
-            deep_inheritance: true,
-            options: InstanceOptions::default(),
-        };
-        instances(self.run(operation).await.expect("a list"))
-    }
-
-    async fn associators(&self, source: &InstancePath, class: &str) -> Vec<Instance> {
-        let operation = Operation::Associators {
-            object: source.clone().into(),
-            filter: association(class),
-            include_qualifiers: false,
-            options: InstanceOptions::default(),
-        };
-        instances(self.run(operation).await.expect("a list"))
-    }
-
-    pub(super) async fn close(self) {
-        self.operations.close().await;
-        self.stop.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
-    }
-}
-
-pub(super) fn association(class: &str) -> AssociationFilter {
-    AssociationFilter { association_class: Some(name(class)), ..AssociationFilter::default() }
-}
-
-pub(super) fn instances(reply: Reply) -> Vec<Instance> {
-    let Reply::Objects(_, objects) = reply else { panic!("not a list: {reply:?}") };
-    let instance = |object| match object {
-        Object::Instance(instance) => instance,
-        other => panic!("not an instance: {other:?}"),
-    };
-    objects.into_iter().map(instance).collect()
-}
-
-pub(super) fn guest(name: &str, state: DomainState) -> Domain {
-    FakeHypervisor::guest(name, UUID, state)
-}
-
-pub(super) fn path(class: &str, keys: &[(&str, &str)]) -> InstancePath {
-    InstancePath::new(name(class), keys.iter().map(|(key, value)| (name(key), *value)))
-}
-
-/// `Class.Key=value,Key=value`, all values strings.
-pub(super) fn parse(text: &str) -> InstancePath {
-    let (class, keys) = text.split_once('.').unwrap_or((text, ""));
-    let keys = keys.split(',').filter_map(|key| key.split_once('='));
-    path(class, &keys.collect::<Vec<_>>())
-}
-
-fn service_path(class: &str, service: &str) -> String {
-    format!(
-        "{class}.SystemCreationClassName=KVM_HostSystem,SystemName=vm,CreationClassName={class},\
-         Name={service}"
-    )
-}
-
-pub(super) const HOST: &str = "KVM_HostSystem.CreationClassName=KVM_HostSystem,Name=vm";
-pub(super) const GUEST: &str = "KVM_ComputerSystem.CreationClassName=KVM_ComputerSystem,Name=peer1";
-const SETTINGS: &str = "KVM_VirtualSystemSettingData.InstanceID=KVM:peer1";
-
-pub(super) fn migration_service_path() -> String {
-    service_path("KVM_VirtualSystemMigrationService", "MigrationService")
-}
-
-fn management_service_path() -> String {
-    service_path("KVM_VirtualSystemManagementService", "Management Service")
-}
-
-/// A value as a short text: `3`, `[3,4]`, `NULL`.
-fn brief(value: Option<&Value>) -> String {
-    let scalar = |scalar: &crate::cim::Scalar| match KeyValue::from_scalar(scalar) {
-        Some(KeyValue::String(text)) => text,
-        Some(other) => other.to_string(),
-        None => "?".to_owned(),
-    };
-    match value {
-        None => "NULL".to_owned(),
-        Some(Value::Scalar(it)) => scalar(it),
-        Some(Value::Array(elements)) => {
-            let elements = elements.iter().flatten().map(scalar).collect::<Vec<_>>();
-            format!("[{}]", elements.join(","))
-        }
-    }
-}
-
-#[track_caller]
-pub(super) fn has(instance: &Instance, expected: &[(&str, &str)]) {
-    for (property, value) in expected {
-        let declared = instance.property(&name(property));
-        assert!(declared.is_some(), "{} has no {property}", instance.class);
-        let found = brief(instance.value(&name(property)));
-        assert_eq!(found, *value, "{} of {}", property, instance.class);
-    }
-}
 
 #[tokio::test]
 async fn every_class_has_the_values_of_libvirt_cim() {
@@ -689,19 +484,18 @@ async fn an_unreachable_hypervisor_shows_nothing_and_comes_back() {
 
 #[tokio::test]
 async fn two_hypervisors_with_one_prefix_are_refused() {
-    let world = FakeWorld::new();
-    world.add_host("fake:///");
-    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let world = World::new(&[]).await;
+    world.world.add_host("fake:///");
+    let connector = Arc::clone(&world.world) as Arc<_>;
     let options = ConnectionOptions::new("fake:///");
-    let connection = Connection::start(options, world, &tasks, stop.clone());
+    let connection = Connection::start(options, connector, &world.tasks, world.stop.clone());
+    let migrations = Migrations::new(Arc::clone(&world.world) as _, world.terms.subscribe());
     let mut registry = Registry::default();
     let host = Host { prefix: Prefix::Xen, connection };
-    register(&mut registry, &host).unwrap();
-    let error = register(&mut registry, &host).unwrap_err();
+    register(&mut registry, &host, &migrations).unwrap();
+    let error = register(&mut registry, &host, &migrations).unwrap_err();
     assert_eq!(error.class, name("Xen_HostSystem"));
-    stop.cancel();
-    tasks.close();
-    tasks.wait().await;
+    world.close().await;
 }
 
 #[tokio::test]
