@@ -12,3 +12,4 @@ mod http_auth;
 mod http_limits;
 mod http_support;
 mod http_tls;
+mod transcripts;
