@@ -552,6 +552,18 @@ fn cancelling_kills_what_runs_and_starts_nothing_more() {
 }
 
 #[test]
+fn a_run_that_is_cancelled_already_runs_nothing() {
+    let place = Place::new();
+    place.check("check", "touch \"$OUT/ran\"");
+    let cancelled = CancellationToken::new();
+    cancelled.cancel();
+    let gate = place.gate();
+    let result = runtime().block_on(gate.run(place.request(), Vec::new, cancelled));
+    assert!(matches!(result, Err(GateError::Cancelled)), "{result:?}");
+    assert!(!place.at("out/ran").exists());
+}
+
+#[test]
 fn a_dropped_run_kills_what_runs() {
     let place = Place::new();
     let started = fifo(&place, "started");
