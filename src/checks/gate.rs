@@ -60,6 +60,8 @@ pub struct Options {
     pub runtime_directory: PathBuf,
     /// Bytes kept of each output of a check.
     pub output_bytes: usize,
+    /// Bytes of the reason that a client sees.
+    pub reason_bytes: usize,
     /// What a client may say in CheckParameters.
     pub parameters: ParameterLimits,
     /// What a check may use.
@@ -86,9 +88,6 @@ pub enum Containment {
     Ancestry,
 }
 
-const FOUR: NonZeroUsize = NonZeroUsize::MIN.saturating_add(3);
-const SIXTEEN: NonZeroUsize = NonZeroUsize::MIN.saturating_add(15);
-
 impl Default for Options {
     fn default() -> Self {
         let parallel = available_parallelism().unwrap_or(NonZeroUsize::MIN);
@@ -99,21 +98,29 @@ impl Default for Options {
             timeouts: BTreeMap::new(),
             grace: Duration::ZERO,
             parallel,
-            parallel_total: parallel.saturating_mul(FOUR).max(SIXTEEN),
-            queue: 64,
+            parallel_total: Self::total(parallel),
+            queue: 256,
             when_directory_missing: WhenMissing::Fail,
             user: None,
             runtime_directory: "/run/virtcimd/checks".into(),
             output_bytes: 64 << 10,
+            reason_bytes: 1 << 10,
             parameters: ParameterLimits::default(),
             limits: Limits {
-                open_files: Some(1024),
-                processes: Some(1024),
-                file_size: Some(1 << 30),
-                address_space: Some(4 << 30),
+                open_files: Some(256),
+                processes: Some(512),
+                file_size: Some(16 << 20),
+                address_space: Some(2 << 30),
             },
             containment: Containment::ControlGroup,
         }
+    }
+}
+
+impl Options {
+    /// `checks.parallel-total` where only `checks.parallel` is set: four requests' worth.
+    pub fn total(parallel: NonZeroUsize) -> NonZeroUsize {
+        parallel.saturating_mul(NonZeroUsize::MIN.saturating_add(3))
     }
 }
 
@@ -328,6 +335,7 @@ impl Gate {
             parameters,
             user: self.0.user.clone(),
             limits: self.0.options.limits,
+            reason_bytes: self.0.options.reason_bytes,
             spawner: Arc::clone(&self.0.spawner),
             subtree: self.0.subtree.clone(),
             stop,

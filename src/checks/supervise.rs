@@ -11,9 +11,14 @@ use std::{
 use super::{
     GateRequest, Identity, Outcome, SEARCH_PATH, Verdict, discover, parameters::ParameterFile, text,
 };
-use crate::sys::{
-    cgroup::Subtree,
-    child::{Bounds, Ended, Image, Leftovers, Limits, Program, Spawner, StartError, Stop, User},
+use crate::{
+    sys::{
+        cgroup::Subtree,
+        child::{
+            Bounds, Ended, Image, Leftovers, Limits, Program, Spawner, StartError, Stop, User,
+        },
+    },
+    telemetry::Chain,
 };
 
 /// One check that is about to run.
@@ -30,6 +35,7 @@ pub(super) struct Surroundings {
     pub(super) parameters: Option<ParameterFile>,
     pub(super) user: Option<User>,
     pub(super) limits: Limits,
+    pub(super) reason_bytes: usize,
     pub(super) spawner: Arc<Spawner>,
     pub(super) subtree: Option<Arc<Subtree>>,
     pub(super) stop: Stop,
@@ -49,11 +55,11 @@ impl Surroundings {
         match self.run(check) {
             Ok(ended) => {
                 outcome.verdict = Verdict::of(ended.end, check.bounds.timeout);
-                outcome.said = text::first_line(&ended.stdout.bytes, &ended.stderr.bytes);
+                outcome.said = self.said(&ended);
                 outcome.leftovers = ended.leftovers;
                 if outcome.verdict == Verdict::Passed {
                     outcome.said = None;
-                    outcome.warnings = text::warnings(&ended.stdout.bytes);
+                    outcome.warnings = text::warnings(&ended.stdout.bytes, self.reason_bytes);
                     // A script is executed by its name: what ran may be another file (`sys/child`).
                     if let Err(refusal) = discover::same_check(&check.path, &check.identity) {
                         outcome.verdict = Verdict::Refused(refusal);
@@ -68,6 +74,10 @@ impl Surroundings {
         }
         outcome.elapsed = began.elapsed();
         outcome
+    }
+
+    fn said(&self, ended: &Ended) -> Option<String> {
+        text::first_line(&ended.stdout.bytes, &ended.stderr.bytes, self.reason_bytes)
     }
 
     fn run(&self, check: &Check) -> Result<Ended, Verdict> {
@@ -137,13 +147,7 @@ fn c_string(bytes: &[u8]) -> Result<CString, Verdict> {
 }
 
 fn could_not(error: &StartError) -> Verdict {
-    let mut reason = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        reason = format!("{reason}: {cause}");
-        source = cause.source();
-    }
-    Verdict::CouldNotRun(reason)
+    Verdict::CouldNotRun(Chain(error).to_string())
 }
 
 /// The reason goes to the client; the log gets everything.

@@ -4,21 +4,18 @@ use std::{ffi::OsStr, time::Duration};
 
 use nix::sys::signal::Signal;
 
-/// The longest reason, in bytes.
-const LONGEST: usize = 1 << 10;
-
 /// The most warnings taken from one check.
 const MOST_WARNINGS: usize = 8;
 
 /// The first line that says something: of standard output, else of standard error.
-pub(super) fn first_line(stdout: &[u8], stderr: &[u8]) -> Option<String> {
-    lines(stdout).next().or_else(|| lines(stderr).next())
+pub(super) fn first_line(stdout: &[u8], stderr: &[u8], most: usize) -> Option<String> {
+    lines(stdout, most).next().or_else(|| lines(stderr, most).next())
 }
 
 /// The lines of standard output that begin with `warning:`, without that.
-pub(super) fn warnings(stdout: &[u8]) -> Vec<String> {
+pub(super) fn warnings(stdout: &[u8], most: usize) -> Vec<String> {
     const MARK: &str = "warning:";
-    lines(stdout)
+    lines(stdout, most)
         .filter_map(|line| {
             let (mark, warning) = line.split_at_checked(MARK.len())?;
             mark.eq_ignore_ascii_case(MARK).then(|| warning.trim().to_owned())
@@ -33,11 +30,11 @@ pub(super) fn display(name: &OsStr) -> String {
     clean(&name.to_string_lossy())
 }
 
-/// The non-empty lines, sanitised and cut.
-fn lines(output: &[u8]) -> impl Iterator<Item = String> {
+/// The non-empty lines, sanitised and cut after so many bytes.
+fn lines(output: &[u8], most: usize) -> impl Iterator<Item = String> {
     output
         .split(|byte| matches!(byte, b'\n' | b'\r'))
-        .map(|line| cut(clean(&String::from_utf8_lossy(line)).trim(), LONGEST).to_owned())
+        .map(move |line| cut(clean(&String::from_utf8_lossy(line)).trim(), most).to_owned())
         .filter(|line| !line.is_empty())
 }
 
@@ -83,7 +80,7 @@ mod tests {
 
     #[track_caller]
     fn check(stdout: &str, stderr: &str, expected: Option<&str>) {
-        assert_eq!(first_line(stdout.as_bytes(), stderr.as_bytes()).as_deref(), expected);
+        assert_eq!(first_line(stdout.as_bytes(), stderr.as_bytes(), 1024).as_deref(), expected);
     }
 
     #[test]
@@ -99,13 +96,13 @@ mod tests {
     fn lines_are_sanitised() {
         check("\x1b[31mred\x07\tand\u{202e}back\u{9b}\0", "", Some("[31mred andback"));
         check("\u{fffe}x\u{ffff}", "", Some("x"));
-        assert_eq!(first_line(b"caf\xe9", b"").as_deref(), Some("caf\u{fffd}"));
+        assert_eq!(first_line(b"caf\xe9", b"", 1024).as_deref(), Some("caf\u{fffd}"));
     }
 
     #[test]
     fn lines_are_cut_at_a_character() {
         let long = format!("x{}", "\u{fc}".repeat(600));
-        let line = first_line(long.as_bytes(), b"").expect("a line");
+        let line = first_line(long.as_bytes(), b"", 1024).expect("a line");
         assert_eq!(line.len(), 1023);
         check(&"y".repeat(2000), "", Some(&"y".repeat(1024)));
     }
@@ -113,9 +110,9 @@ mod tests {
     #[test]
     fn warnings_are_marked() {
         let out = "fine\nWarning: one\n  warning:two\nwarnings: no\nwarning:\nno warning: here\n";
-        assert_eq!(warnings(out.as_bytes()), ["one", "two"]);
-        assert_eq!(warnings("warning: x\n".repeat(20).as_bytes()).len(), MOST_WARNINGS);
-        assert_eq!(warnings("w\u{fc}rning:".as_bytes()), [] as [String; 0]);
+        assert_eq!(warnings(out.as_bytes(), 1024), ["one", "two"]);
+        assert_eq!(warnings("warning: x\n".repeat(20).as_bytes(), 1024).len(), MOST_WARNINGS);
+        assert_eq!(warnings("w\u{fc}rning:".as_bytes(), 1024), [] as [String; 0]);
     }
 
     #[test]

@@ -1,12 +1,8 @@
-//! `[[hypervisor]]`, `[checks]`, `[migration]` and what of `[compatibility]` concerns them.
+//! `[[hypervisor]]`, `[migration]` and what of `[compatibility]` concerns them.
 
-use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroUsize, time::Duration};
 
-use super::{
-    Choice, FromNode, Node, Place, Section,
-    section::Setting,
-    value::{Bytes, OneOrMany},
-};
+use super::{Choice, FromNode, Node, Place, Section, section::Setting, value::OneOrMany};
 use crate::{
     migration::{AllowedDestination, AllowedError, DestinationPolicy, NamedDestination, Transport},
     providers::Prefix,
@@ -31,69 +27,6 @@ impl Choice for Prefix {
         ("Xen_", Self::Xen),
         ("LXC_", Self::Lxc),
     ];
-}
-
-/// `[checks]`.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Checks {
-    /// The administrator's directory.
-    pub directory: PathBuf,
-    /// The vendor's directory.
-    pub vendor_directory: Option<PathBuf>,
-    /// How long a program may run.
-    pub timeout: Duration,
-    /// How long single programs may run, by name.
-    pub timeouts: BTreeMap<String, Duration>,
-    /// How long SIGTERM is given before SIGKILL; zero sends SIGKILL at once.
-    pub grace: Duration,
-    /// Programs of one request at once.
-    pub parallel: NonZeroUsize,
-    /// Programs of all requests at once.
-    pub parallel_total: NonZeroUsize,
-    /// What a missing directory means.
-    pub when_directory_missing: MissingDirectory,
-    /// The user programs run as; `None` is the daemon's own.
-    pub user: Option<String>,
-    /// Built-in checks that are not as strict as they could be, by code.
-    pub builtin: BTreeMap<String, Override>,
-    /// Resource limits of programs.
-    pub resources: Resources,
-}
-
-/// Resource limits of a check program (setrlimit).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(missing_docs, reason = "the names are the keys of [checks.resources]")]
-pub struct Resources {
-    pub open_files: u64,
-    pub processes: u64,
-    pub file_size: u64,
-    pub address_space: u64,
-}
-
-/// What a missing check directory means.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum MissingDirectory {
-    /// No guest may migrate.
-    Fail,
-    /// There are no checks.
-    Pass,
-}
-
-impl Choice for MissingDirectory {
-    const WORDS: &'static [(&'static str, Self)] = &[("fail", Self::Fail), ("pass", Self::Pass)];
-}
-
-/// What becomes of a built-in check's finding.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Override {
-    /// The check does not run.
-    Off,
-    /// Its errors are warnings.
-    Warn,
-}
-
-impl Choice for Override {
-    const WORDS: &'static [(&'static str, Self)] = &[("off", Self::Off), ("warn", Self::Warn)];
 }
 
 /// How a failed check is answered.
@@ -211,62 +144,7 @@ fn check_uri(section: &Section<'_>, key: &str, uri: &Setting<String>) {
     }
 }
 
-/// Reads `[checks]`.
-pub(super) fn checks(root: &mut Section<'_>) -> Checks {
-    let mut section = root.section("checks");
-    let cpus = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let timeout = section.setting::<Duration>("timeout");
-    let mut timeouts = BTreeMap::new();
-    for (program, setting) in section.section("timeouts").entries::<Duration>() {
-        not_zero(&section, &format!("timeouts.{program}"), &setting);
-        timeouts.insert(program, setting.value);
-    }
-    if let Some(timeout) = &timeout {
-        not_zero(&section, "timeout", timeout);
-    }
-    let parallel = section.or("parallel", cpus);
-    let checks = Checks {
-        directory: section.or("directory", PathBuf::from("/usr/libexec/extchecks")),
-        vendor_directory: section.optional("vendor-directory"),
-        timeout: timeout.map_or(Duration::from_secs(10), |timeout| timeout.value),
-        timeouts,
-        grace: section.or("grace", Duration::ZERO),
-        parallel,
-        parallel_total: section
-            .or("parallel-total", parallel.saturating_mul(NonZeroUsize::MIN.saturating_add(3))),
-        when_directory_missing: section.or("when-directory-missing", MissingDirectory::Fail),
-        user: section.optional("user"),
-        builtin: section
-            .section("builtin")
-            .entries::<Override>()
-            .into_iter()
-            .map(|(code, setting)| (code, setting.value))
-            .collect(),
-        resources: resources(&mut section),
-    };
-    section.finish();
-    checks
-}
-
-fn resources(checks: &mut Section<'_>) -> Resources {
-    let mut section = checks.section("resources");
-    let count = |section: &mut Section<'_>, key, default: u64| {
-        section.optional::<NonZeroUsize>(key).map_or(default, |count| count.get() as u64)
-    };
-    let bytes = |section: &mut Section<'_>, key, default: u64| {
-        section.optional::<Bytes>(key).map_or(default, |bytes| bytes.0.get() as u64)
-    };
-    let resources = Resources {
-        open_files: count(&mut section, "open-files", 256),
-        processes: count(&mut section, "processes", 512),
-        file_size: bytes(&mut section, "file-size", 16 << 20),
-        address_space: bytes(&mut section, "address-space", 2 << 30),
-    };
-    section.finish();
-    resources
-}
-
-fn not_zero(section: &Section<'_>, key: &str, setting: &Setting<Duration>) {
+pub(super) fn not_zero(section: &Section<'_>, key: &str, setting: &Setting<Duration>) {
     if setting.value.is_zero() {
         section.report(&setting.place, format!("{} must be greater than 0", section.full(key)));
     }

@@ -7,6 +7,7 @@
 //!
 //! Every setting has a safe default, so no file at all is a good configuration too.
 
+mod checks;
 mod hosts;
 mod network;
 mod problem;
@@ -22,10 +23,7 @@ use std::{
     time::Duration,
 };
 
-pub use hosts::{
-    CheckFailure, Checks, FailedJobState, Hypervisor, Migration, MigrationMode, MissingDirectory,
-    Override, Resources,
-};
+pub use hosts::{CheckFailure, FailedJobState, Hypervisor, Migration, MigrationMode};
 pub use problem::{Place, Problem};
 
 use self::{
@@ -34,7 +32,12 @@ use self::{
     tree::{Located, Node, Table},
     value::{Choice, FromNode},
 };
-use crate::{http, ops::PullLimits, telemetry, xml};
+use crate::{
+    checks::{Options, builtin::Levels},
+    http,
+    ops::PullLimits,
+    telemetry, xml,
+};
 
 /// Where the configuration is unless the command line says otherwise.
 pub const DEFAULT_FILE: &str = "/etc/virtcimd/virtcimd.toml";
@@ -46,8 +49,10 @@ pub struct Config {
     pub http: http::Options,
     /// `[[hypervisor]]`: at least one.
     pub hypervisors: Vec<Hypervisor>,
-    /// `[checks]`.
-    pub checks: Checks,
+    /// `[checks]`: the gate.
+    pub checks: Options,
+    /// `[checks.builtin]`.
+    pub check_levels: Levels,
     /// `[migration]`.
     pub migration: Migration,
     /// `jobs.keep`: how long a finished job can be asked about.
@@ -58,8 +63,6 @@ pub struct Config {
     pub xml: xml::Limits,
     /// What open enumerations may cost: `limits.pull-contexts` and so on.
     pub pull: PullLimits,
-    /// The limits of other rooms.
-    pub limits: Limits,
     /// `schema.directories`: MOF read at start besides the schema in the program.
     pub schema_directories: Vec<PathBuf>,
     /// `store.path`: the database; its directory is the state directory.
@@ -70,18 +73,6 @@ pub struct Config {
     pub stop_timeout: Duration,
     /// `[log]`.
     pub log: telemetry::Options,
-}
-
-/// `[limits]` of rooms that have no options of their own.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(missing_docs, reason = "the names are the keys of [limits], explained in the manual")]
-pub struct Limits {
-    pub queued_checks: usize,
-    pub check_parameters: usize,
-    pub check_parameter_size: usize,
-    pub check_parameters_size: usize,
-    pub check_output_size: usize,
-    pub check_reason_size: usize,
 }
 
 /// What the command line lays on top of the files.
@@ -210,16 +201,17 @@ fn read(root: &Table, problems: &Problems) -> Config {
     let mut limits = root.section("limits");
     let mut compatibility = root.section("compatibility");
     let http = network::read(&mut root, &mut limits, &mut compatibility, &runtime_directory);
+    let (checks, check_levels) = checks::read(&mut root, &mut limits, &runtime_directory);
     let config = Config {
         xml: xml_limits(&mut limits, http.limits.body_size.get()),
         pull: pull_limits(&mut limits),
         http,
         hypervisors: hosts::hypervisors(&mut root),
-        checks: hosts::checks(&mut root),
+        checks,
+        check_levels,
         migration: hosts::migration(&mut root),
         jobs_keep: jobs(&mut root),
         check_failure: compatibility.or("check-failure", CheckFailure::Verdict),
-        limits: other_limits(&mut limits),
         schema_directories: schema(&mut root),
         store_path: store(&mut root),
         runtime_directory,
@@ -254,17 +246,6 @@ fn pull_limits(limits: &mut Section<'_>) -> PullLimits {
         objects: objects.map_or(defaults.objects, std::num::NonZeroU32::get),
         default_timeout: network::time(limits, "pull-timeout", defaults.default_timeout),
         max_timeout: network::time(limits, "pull-timeout-most", defaults.max_timeout),
-    }
-}
-
-fn other_limits(limits: &mut Section<'_>) -> Limits {
-    Limits {
-        queued_checks: count(limits, "queued-checks", 256),
-        check_parameters: count(limits, "check-parameters", 256),
-        check_parameter_size: size(limits, "check-parameter-size", 4 << 10),
-        check_parameters_size: size(limits, "check-parameters-size", 256 << 10),
-        check_output_size: size(limits, "check-output-size", 64 << 10),
-        check_reason_size: size(limits, "check-reason-size", 1 << 10),
     }
 }
 

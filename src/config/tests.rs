@@ -4,6 +4,7 @@ use std::{fs, net::SocketAddr, path::Path, time::Duration};
 
 use super::*;
 use crate::{
+    checks::{WhenMissing, builtin::Level},
     http::{AuthMode, ListenAddress},
     providers::Prefix,
 };
@@ -63,7 +64,7 @@ fn no_word_at_all_is_a_safe_configuration() {
     assert_eq!(config.http.listeners.len(), 3);
     assert_eq!(config.checks.directory, Path::new("/usr/libexec/extchecks"));
     assert_eq!(config.checks.timeout, Duration::from_secs(10));
-    assert_eq!(config.checks.when_directory_missing, MissingDirectory::Fail);
+    assert_eq!(config.checks.when_directory_missing, WhenMissing::Fail);
     assert_eq!(config.hypervisors[0].uri, "qemu:///system");
 }
 
@@ -147,9 +148,12 @@ fn every_key_of_the_design_is_understood() {
     );
     assert_eq!(config.hypervisors[1].prefix, Prefix::Xen);
     assert_eq!(config.checks.timeouts["20-storage"], Duration::from_secs(60));
-    assert_eq!(config.checks.builtin["VMC007"], Override::Off);
+    assert_eq!(config.check_levels, Levels::new([("VMC007", Level::Off)]).unwrap());
+    assert_eq!(config.checks.limits.open_files, Some(64));
+    assert_eq!(config.checks.limits.file_size, Some(1 << 20));
+    assert_eq!(config.checks.runtime_directory, Path::new("/r/checks"));
     assert_eq!(config.migration.policy.named["other"].uri, "test:///file.xml");
-    assert_eq!(config.limits.queued_checks, 5);
+    assert_eq!(config.checks.queue, 5);
     assert_eq!(config.http.limits.body_size.get(), 1 << 20);
 }
 
@@ -271,6 +275,11 @@ fn zero_is_no_limit() {
         let problems = load_text(&format!("[limits]\n{line}\n"), &[], &Overrides::default());
         assert_eq!(problems.expect_err(line).len(), 1, "{line}");
     }
+    bad(
+        "[checks.builtin]\nVMC001 = \"off\"\n",
+        "virtcimd.toml:2: checks.builtin: VMC001 can't be weakened: it makes sure that the \
+         destination can be reached and is not the source",
+    );
     bad("[checks]\ntimeout = \"0s\"\n", "virtcimd.toml:2: checks.timeout must be greater than 0");
 }
 
