@@ -221,6 +221,8 @@ impl<'t> Lexer<'t> {
                 };
             }
             _ if self.dialect == Dialect::Embedded => return Ok(None),
+            // Not in DSP0004, but in schemas in use (`\)` in libvirt-cim's).
+            Some(b) if b.is_ascii_punctuation() => char::from(b),
             _ => {
                 let escaped = self.text[at + 1..].chars().next().map(String::from);
                 return Err(LexError {
@@ -321,7 +323,8 @@ fn classify_number(written: &str) -> Option<TokenKind<'static>> {
             && !fraction.is_empty()
             && all_digits(fraction)
             && exponent_digits.is_none_or(|e| !e.is_empty() && all_digits(e));
-        return valid.then(|| written.parse().ok().map(TokenKind::Real))?;
+        let number: f64 = written.parse().ok()?;
+        return (valid && number.is_finite()).then_some(TokenKind::Real(number));
     }
     let (radix, digits) = match digits.as_bytes() {
         [b'0', b'x' | b'X', ..] => (16, &digits[2..]),

@@ -170,9 +170,7 @@ fn scalar_text(scalar: &Scalar) -> String {
         // As a number it needs no escapes and may be half a surrogate pair.
         Scalar::Char16(unit) => unit.to_string(),
         Scalar::String(text) => quoted(text),
-        Scalar::Untyped(text) if Scalar::parse(crate::cim::CimType::Sint64, text).is_some() => {
-            text.clone()
-        }
+        Scalar::Untyped(text) if is_number(text) => real(text.clone()),
         Scalar::Untyped(text) => quoted(text),
         Scalar::DateTime(value) => quoted(value.as_str()),
         Scalar::Reference(path) => quoted(&path.to_string()),
@@ -187,6 +185,12 @@ fn scalar_text(scalar: &Scalar) -> String {
         | Scalar::Uint64(_)
         | Scalar::Sint64(_) => scalar.as_integer().map_or_else(String::new, |n| n.to_string()),
     }
+}
+
+/// Whether the text of an untyped value is a number, which MOF writes without quotes.
+fn is_number(text: &str) -> bool {
+    text.parse::<i128>().is_ok()
+        || (text.contains(|c: char| c.is_ascii_digit()) && text.parse::<f64>().is_ok())
 }
 
 /// A real as Rust prints it, with the point that MOF demands.

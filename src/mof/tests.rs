@@ -186,6 +186,11 @@ fn literals_become_values_of_their_type() {
 }
 
 #[test]
+fn a_backslash_before_a_mark_stands_for_the_mark() {
+    assert_eq!(default("string P", r#""(a\)""#), Some("(a)".into()));
+}
+
+#[test]
 fn lexical_errors_name_their_place() {
     refused(
         "class A {\n  string S = \"ab\n  \";\n};",
@@ -214,7 +219,7 @@ fn lexical_errors_name_their_place() {
         "class A { char16 C = '\u{1f600}'; };",
         "a.mof:1:22: a character literal holds exactly one UCS-2 character",
     );
-    for number in ["08", "1x", "0x", "2b", "1.", "1.5e", "1_000", "--1", "+"] {
+    for number in ["08", "1x", "0x", "2b", "1.", "1.5e", "1_000", "--1", "+", "1.0e999"] {
         let error = read_text(&format!("class A {{ uint8 N = {number}; }};")).err();
         let error = error.expect("no number").to_string();
         assert!(error.starts_with("a.mof:1:21: `"), "{error}");
@@ -722,11 +727,14 @@ fn instances_print_and_read_back_the_same() {
         .with(name("Text"), "a \"b\" \\ \n\t\u{1} é")
         .with(name("Yes"), true)
         .with(name("List"), vec!["x".to_owned()]);
-    instance.properties.push(crate::cim::Property {
-        name: name("Number"),
-        ty: DataType::scalar(CimType::String),
-        value: Some(Value::Scalar(Scalar::Untyped("-7".into()))),
-        class_origin: None,
-    });
+    for (n, text) in ["-7", "18446744073709551616", "0.5", "1e300", "-1.5e-300"].iter().enumerate()
+    {
+        instance.properties.push(crate::cim::Property {
+            name: name(&format!("Number{n}")),
+            ty: DataType::scalar(CimType::String),
+            value: Some(Value::Scalar(Scalar::Untyped((*text).to_owned()))),
+            class_origin: None,
+        });
+    }
     assert_eq!(embedded(&print::instance(&instance)), instance);
 }

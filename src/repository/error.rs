@@ -79,8 +79,6 @@ pub enum ClassFault {
     ReferenceOutsideAssociation(CimName),
     #[error("class `{class}`, which `{element}` names, does not exist")]
     UnknownClass { class: CimName, element: CimName },
-    #[error("`{element}` is inherited from {origin}; to change it, say Override ( \"{element}\" )")]
-    NoOverride { element: CimName, origin: CimName },
     #[error("`{element}` overrides `{overridden}`; it can only override what has its own name")]
     OverrideOfOther { element: CimName, overridden: String },
     #[error("`{0}` overrides nothing")]

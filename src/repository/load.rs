@@ -40,6 +40,14 @@ pub enum Note {
         /// What the directory's lacks, or has otherwise.
         lacks: String,
     },
+    /// An element has the name of an inherited one and does not say that it overrides it; it is taken
+    /// as if it did.
+    ImpliedOverride {
+        /// Where.
+        location: Location,
+        /// The class that has the other.
+        origin: CimName,
+    },
     /// Instances in MOF are not served.
     InstanceIgnored {
         /// Where.
@@ -56,6 +64,9 @@ impl fmt::Display for Note {
                 f,
                 "{location}: class `{class}` is not taken, virtcimd's own stays: here {lacks}"
             ),
+            Self::ImpliedOverride { location, origin } => {
+                write!(f, "{location}: this overrides what {origin} has, but lacks Override")
+            }
             Self::InstanceIgnored { location, class } => {
                 write!(f, "{location}: instance of `{class}` is not taken, only classes are")
             }
@@ -272,6 +283,7 @@ impl Loading {
         }
         roots.sort();
         let mut faults = Vec::new();
+        let mut implied_overrides = Vec::new();
         let mut entries = HashMap::with_capacity(self.classes.len());
         let mut references = Vec::new();
         let is_a = |class: &CimName, ancestor: &CimName| self.is_a(class, ancestor);
@@ -279,10 +291,13 @@ impl Loading {
             roots.iter().map(|name| (name.clone(), None)).collect();
         while let Some((name, superclass)) = open.pop() {
             let Declared { class, places, .. } = &self.classes[&name];
-            let (resolved, found) = resolve(class, superclass.as_deref(), &is_a);
-            faults.extend(found.into_iter().map(|(part, fault)| (places.of(part), fault)));
-            references.extend(references_of(&resolved));
-            let resolved = Arc::new(resolved);
+            let resolved = resolve(class, superclass.as_deref(), &is_a);
+            faults
+                .extend(resolved.faults.into_iter().map(|(part, fault)| (places.of(part), fault)));
+            let implied = resolved.implied_overrides.into_iter();
+            implied_overrides.extend(implied.map(|(part, origin)| (places.of(part), origin)));
+            references.extend(references_of(&resolved.class));
+            let resolved = Arc::new(resolved.class);
             let mut subclasses = children.remove(&name).unwrap_or_default();
             subclasses.sort();
             open.extend(subclasses.iter().map(|name| (name.clone(), Some(resolved.clone()))));
@@ -304,7 +319,12 @@ impl Loading {
             .collect();
         let mut qualifiers: Vec<_> = std::mem::take(&mut self.qualifiers).into_values().collect();
         qualifiers.sort_by(|a, b| a.name.cmp(&b.name));
-        let notes = std::mem::take(&mut self.notes);
+        implied_overrides.sort();
+        let mut notes = std::mem::take(&mut self.notes);
+        notes.extend(implied_overrides.into_iter().map(|(place, origin)| Note::ImpliedOverride {
+            location: self.sources.locate(place),
+            origin,
+        }));
         Repository { classes, roots, qualifiers, references, notes }
     }
 

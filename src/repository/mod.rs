@@ -101,9 +101,9 @@ impl Repository {
         }
         let is_a = |class: &CimName, ancestor: &CimName| self.is_a(class, ancestor);
         for entry in chain.into_iter().rev() {
-            let (class, _) =
-                resolve::resolve(&entry.declared, resolved.map(|class| &**class), &is_a);
-            resolved = Some(entry.resolved.get_or_init(|| Arc::new(class)));
+            let class =
+                || resolve::resolve(&entry.declared, resolved.map(|class| &**class), &is_a).class;
+            resolved = Some(entry.resolved.get_or_init(|| Arc::new(class())));
         }
         resolved
     }

@@ -21,15 +21,22 @@ pub(super) enum Part {
 /// Whether the first class is the second or inherits from it.
 pub(super) type IsA<'a> = &'a dyn Fn(&CimName, &CimName) -> bool;
 
-/// The resolved class, as well as it can be made out, and what is wrong with the declaration.
-pub(super) fn resolve(
-    declared: &Class,
-    superclass: Option<&Class>,
-    is_a: IsA<'_>,
-) -> (Class, Vec<(Part, ClassFault)>) {
-    let mut resolver = Resolver { declared, superclass, is_a, faults: Vec::new() };
+/// What comes of a declaration.
+pub(super) struct Resolved {
+    /// The class, as well as it can be made out.
+    pub(super) class: Class,
+    /// What is wrong with the declaration.
+    pub(super) faults: Vec<(Part, ClassFault)>,
+    /// Elements that override others and do not say so, with the class that has the other.
+    pub(super) implied_overrides: Vec<(Part, CimName)>,
+}
+
+/// Resolves a class.
+pub(super) fn resolve(declared: &Class, superclass: Option<&Class>, is_a: IsA<'_>) -> Resolved {
+    let mut resolver =
+        Resolver { declared, superclass, is_a, faults: Vec::new(), implied_overrides: Vec::new() };
     let class = resolver.class();
-    (class, resolver.faults)
+    Resolved { class, faults: resolver.faults, implied_overrides: resolver.implied_overrides }
 }
 
 struct Resolver<'a> {
@@ -37,6 +44,7 @@ struct Resolver<'a> {
     superclass: Option<&'a Class>,
     is_a: IsA<'a>,
     faults: Vec<(Part, ClassFault)>,
+    implied_overrides: Vec<(Part, CimName)>,
 }
 
 impl Resolver<'_> {
@@ -225,7 +233,8 @@ impl Resolver<'_> {
         merged
     }
 
-    /// An element with the name of an inherited one must say that it overrides it, and no other may.
+    /// An element with the name of an inherited one should say that it overrides it (libvirt-cim's own
+    /// schema does not always), and no other may.
     fn check_override(
         &mut self,
         part: Part,
@@ -237,7 +246,7 @@ impl Resolver<'_> {
         let fault = match (stated, inherited_from) {
             (None, None) => return,
             (None, Some(origin)) => {
-                ClassFault::NoOverride { element: element.clone(), origin: origin.clone() }
+                return self.implied_overrides.push((part, origin.clone()));
             }
             (Some(_), None) => ClassFault::OverrideOfNothing(element.clone()),
             // Without a value, as in libvirt-cim's own MOF, it means the same name.

@@ -373,10 +373,6 @@ fn what_does_not_fit_its_superclass_is_named() {
     let x = "class X_A { [Key] string K; uint8 P; uint8 M(uint8 A); [Key] string L; };\n";
     let check = |text: &str, expected: &str| refused(&format!("{x}{text}"), &[expected]);
     check(
-        "class X_B : X_A { uint8 P; };",
-        "a.mof:2:25: `P` is inherited from X_A; to change it, say Override ( \"P\" )",
-    );
-    check(
         "class X_B : X_A { [Override (\"Q\")] uint8 P; };",
         "a.mof:2:42: `P` overrides `Q`; it can only override what has its own name",
     );
@@ -428,6 +424,25 @@ fn what_does_not_fit_its_superclass_is_named() {
     );
     let value_less = "[Override] uint8 P;";
     loaded(&format!("{x}class X_B : X_A {{ {value_less} }};"));
+}
+
+#[test]
+fn what_overrides_without_saying_so_is_noted() {
+    let repository = loaded(
+        "class X_A { [Key] uint8 P = 1; uint8 M(); };\n\
+         class X_B : X_A { uint8 M(); uint8 P = 2; };",
+    );
+    let notes: Vec<String> = repository.notes().iter().map(ToString::to_string).collect();
+    assert!(notes[0].ends_with("a.mof:2:25: this overrides what X_A has, but lacks Override"));
+    assert!(notes[1].ends_with("a.mof:2:36: this overrides what X_A has, but lacks Override"));
+    let class = repository.class(&name("X_B")).expect("a class");
+    assert_eq!((class.properties.len(), class.methods.len()), (1, 1));
+    assert!(class.properties[0].is_key());
+    assert_eq!(class.properties[0].default, Some(2_u8.into()));
+    refused(
+        "class X_A { uint8 P; };\nclass X_B : X_A { string P; };",
+        &["a.mof:2:26: `P` is `string`, but `uint8` in X_A"],
+    );
 }
 
 #[test]
