@@ -736,5 +736,7 @@ fn instances_print_and_read_back_the_same() {
             class_origin: None,
         });
     }
-    assert_eq!(embedded(&print::instance(&instance)), instance);
+    let text = print::instance(&instance);
+    assert!(text.contains(r#""a \"b\" \\ \n\t\x0001 é""#), "{text}");
+    assert_eq!(embedded(&text), instance);
 }
