@@ -21,11 +21,18 @@ use std::{
 use anyhow::Context;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use sd_notify::NotifyState;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 
 use crate::{
+    checks::{
+        self, Gate, SetupError,
+        builtin::{Level, LevelError, Levels},
+    },
     config::{self, Config, Overrides},
     http::{BindError, Inherited, ListenAddress, Listeners, Server, ServerError},
     hypervisor::{
@@ -33,7 +40,7 @@ use crate::{
         libvirt::{LibvirtConnector, LibvirtOptions},
     },
     ops::{Operations, Registry, RegistryError},
-    providers::{self, Host},
+    providers::{self, CheckFailure, Host, Migrations, Terms},
     repository::{LoadError, Repository},
     sys::activation,
     telemetry::{self, Chain},
@@ -57,6 +64,12 @@ pub enum StartError {
     /// Two hypervisors have the same prefix.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// The gate cannot be set up.
+    #[error(transparent)]
+    Gate(#[from] SetupError),
+    /// A built-in check can't be weakened as the configuration wants.
+    #[error("checks.builtin: {0}")]
+    Levels(#[from] LevelError),
     /// The run-time directory cannot be made.
     #[error("cannot make the run-time directory {}", path.display())]
     RuntimeDirectory {
@@ -72,6 +85,8 @@ pub enum StartError {
 pub struct Daemon {
     server: Server,
     operations: Operations,
+    /// The gate and what else decides about migrations.
+    terms: watch::Sender<Arc<Terms>>,
     /// The connections to hypervisors.
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -104,18 +119,22 @@ impl Daemon {
         let stop = CancellationToken::new();
         let guard = stop.clone().drop_guard();
         let tasks = TaskTracker::new();
+        let (terms, current) = watch::channel(Arc::new(terms(config, Gate::new)?));
+        let migrations = Migrations::new(Arc::clone(&connector), current);
         let mut registry = Registry::default();
         for hypervisor in &config.hypervisors {
             let options = ConnectionOptions::new(&hypervisor.uri);
             let connection =
                 Connection::start(options, Arc::clone(&connector), &tasks, stop.clone());
-            providers::register(&mut registry, &Host { prefix: hypervisor.prefix, connection })?;
+            let host = Host { prefix: hypervisor.prefix, connection };
+            providers::register(&mut registry, &host, &migrations)?;
         }
         let operations = Operations::new(repository, registry, config.pull);
         let handler = Arc::new(operations.clone());
         let server = Server::start(listeners, &config.http, config.xml, handler)?;
         let stop = guard.disarm();
-        Ok(Self { server, operations, tasks, stop, stop_timeout: config.stop_timeout })
+        let stop_timeout = config.stop_timeout;
+        Ok(Self { server, operations, terms, tasks, stop, stop_timeout })
     }
 
     /// The addresses served; a port of 0 has become a number.
@@ -128,8 +147,17 @@ impl Daemon {
     ///
     /// # Errors
     /// Everything that could not be read; that stays as it was.
-    pub fn reload(&self, _config: &Config) -> Result<(), Vec<ServerError>> {
-        self.server.reload()
+    pub fn reload(&self, config: &Config) -> Result<(), Vec<StartError>> {
+        let mut errors = Vec::new();
+        let gate = self.terms.borrow().gate.clone();
+        match terms(config, |options| gate.reconfigured(options)) {
+            Ok(terms) => drop(self.terms.send_replace(Arc::new(terms))),
+            Err(error) => errors.push(error),
+        }
+        if let Err(failures) = self.server.reload() {
+            errors.extend(failures.into_iter().map(StartError::Server));
+        }
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 
     /// Answers what was asked, accepts nothing new, and ends. Returns whether everything was answered
@@ -146,6 +174,76 @@ impl Daemon {
             warn!("a hypervisor call still hangs and is left behind");
         }
         answered
+    }
+}
+
+/// On which terms guests may leave, with a gate that `set_up` makes.
+fn terms(
+    config: &Config,
+    set_up: impl FnOnce(checks::Options) -> Result<Gate, SetupError>,
+) -> Result<Terms, StartError> {
+    let levels = config.checks.builtin.iter().map(|(code, level)| {
+        let level = match level {
+            config::Override::Off => Level::Off,
+            config::Override::Warn => Level::Warn,
+        };
+        (code.as_str(), level)
+    });
+    let levels = Levels::new(levels).map_err(|mut errors| errors.swap_remove(0))?;
+    Ok(Terms {
+        gate: set_up(gate_options(config))?,
+        levels,
+        destinations: config.migration.policy.clone(),
+        check_failure: match config.check_failure {
+            config::CheckFailure::Verdict => CheckFailure::Verdict,
+            config::CheckFailure::Error => CheckFailure::Error,
+        },
+    })
+}
+
+fn gate_options(config: &Config) -> checks::Options {
+    let config::Checks {
+        directory,
+        vendor_directory,
+        timeout,
+        timeouts,
+        grace,
+        parallel,
+        parallel_total,
+        when_directory_missing,
+        user,
+        builtin: _,
+        resources,
+    } = config.checks.clone();
+    let limits = &config.limits;
+    checks::Options {
+        directory,
+        vendor_directory,
+        timeout,
+        timeouts,
+        grace,
+        parallel,
+        parallel_total,
+        when_directory_missing: match when_directory_missing {
+            config::MissingDirectory::Fail => checks::WhenMissing::Fail,
+            config::MissingDirectory::Pass => checks::WhenMissing::Pass,
+        },
+        user,
+        queue: limits.queued_checks,
+        runtime_directory: config.runtime_directory.join("checks"),
+        output_bytes: limits.check_output_size,
+        parameters: checks::ParameterLimits {
+            entries: limits.check_parameters,
+            entry_bytes: limits.check_parameter_size,
+            total_bytes: limits.check_parameters_size,
+        },
+        limits: crate::sys::child::Limits {
+            open_files: Some(resources.open_files),
+            processes: Some(resources.processes),
+            file_size: Some(resources.file_size),
+            address_space: Some(resources.address_space),
+        },
+        containment: checks::Containment::ControlGroup,
     }
 }
 

@@ -40,9 +40,13 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     }
     match error.downcast_ref::<StartError>() {
         Some(StartError::Bind(_) | StartError::RuntimeDirectory { .. }) => exit::UNAVAILABLE,
-        Some(StartError::Server(_) | StartError::Schema(_) | StartError::Registry(_)) => {
-            exit::CONFIG
-        }
+        Some(
+            StartError::Server(_)
+            | StartError::Schema(_)
+            | StartError::Registry(_)
+            | StartError::Gate(_)
+            | StartError::Levels(_),
+        ) => exit::CONFIG,
         None if error.is::<ConfigError>() => exit::CONFIG,
         None if error.is::<std::io::Error>() => exit::IO,
         None => exit::SOFTWARE,
