@@ -29,18 +29,15 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 
 use crate::{
-    checks::{
-        self, Gate, SetupError,
-        builtin::{Level, LevelError, Levels},
-    },
+    checks::{Gate, SetupError},
     config::{self, Config, Overrides},
-    http::{BindError, Inherited, ListenAddress, Listeners, Server, ServerError},
+    http::{AuthMode, BindError, Inherited, ListenAddress, Listeners, Server, ServerError},
     hypervisor::{
         Connection, ConnectionOptions, Connector,
         libvirt::{LibvirtConnector, LibvirtOptions},
     },
     ops::{Operations, Registry, RegistryError},
-    providers::{self, CheckFailure, Host, Migrations, Terms},
+    providers::{self, Host, Migrations, Terms},
     repository::{LoadError, Repository},
     sys::activation,
     telemetry::{self, Chain},
@@ -61,15 +58,12 @@ pub enum StartError {
     /// The schema is wrong.
     #[error("the schema cannot be used")]
     Schema(#[from] LoadError),
+    /// The checks cannot be set up.
+    #[error(transparent)]
+    Checks(#[from] SetupError),
     /// Two hypervisors have the same prefix.
     #[error(transparent)]
     Registry(#[from] RegistryError),
-    /// The gate cannot be set up.
-    #[error(transparent)]
-    Gate(#[from] SetupError),
-    /// A built-in check can't be weakened as the configuration wants.
-    #[error("checks.builtin: {0}")]
-    Levels(#[from] LevelError),
     /// The run-time directory cannot be made.
     #[error("cannot make the run-time directory {}", path.display())]
     RuntimeDirectory {
@@ -85,7 +79,7 @@ pub enum StartError {
 pub struct Daemon {
     server: Server,
     operations: Operations,
-    /// The gate and what else decides about migrations.
+    /// On which terms guests may leave.
     terms: watch::Sender<Arc<Terms>>,
     /// The connections to hypervisors.
     tasks: TaskTracker,
@@ -113,28 +107,35 @@ impl Daemon {
         connector: Arc<dyn Connector>,
     ) -> Result<Self, StartError> {
         make_runtime_directory(&config.runtime_directory)?;
+        let gate = Gate::new(config.checks.clone())?;
+        let terms = watch::Sender::new(Arc::new(terms(config, gate)));
         let listeners = Listeners::bind(&config.http, inherited).await?;
         let repository = schema(&config.schema_directories)?;
         // Whatever fails from here on, the guard stops what was begun.
         let stop = CancellationToken::new();
         let guard = stop.clone().drop_guard();
         let tasks = TaskTracker::new();
-        let (terms, current) = watch::channel(Arc::new(terms(config, Gate::new)?));
-        let migrations = Migrations::new(Arc::clone(&connector), current);
+        let hosts: Vec<Host> = config
+            .hypervisors
+            .iter()
+            .map(|hypervisor| {
+                let options = ConnectionOptions::new(&hypervisor.uri);
+                let connector = Arc::clone(&connector);
+                let connection = Connection::start(options, connector, &tasks, stop.clone());
+                Host { prefix: hypervisor.prefix, connection }
+            })
+            .collect();
+        let migrations = Migrations::new(connector, terms.subscribe());
         let mut registry = Registry::default();
-        for hypervisor in &config.hypervisors {
-            let options = ConnectionOptions::new(&hypervisor.uri);
-            let connection =
-                Connection::start(options, Arc::clone(&connector), &tasks, stop.clone());
-            let host = Host { prefix: hypervisor.prefix, connection };
-            providers::register(&mut registry, &host, &migrations)?;
+        for host in &hosts {
+            providers::register(&mut registry, host, &migrations)?;
         }
+        providers::register_server(&mut registry, &about(config), &hosts)?;
         let operations = Operations::new(repository, registry, config.pull);
         let handler = Arc::new(operations.clone());
         let server = Server::start(listeners, &config.http, config.xml, handler)?;
         let stop = guard.disarm();
-        let stop_timeout = config.stop_timeout;
-        Ok(Self { server, operations, terms, tasks, stop, stop_timeout })
+        Ok(Self { server, operations, terms, tasks, stop, stop_timeout: config.stop_timeout })
     }
 
     /// The addresses served; a port of 0 has become a number.
@@ -142,20 +143,22 @@ impl Daemon {
         self.server.addresses()
     }
 
-    /// Takes over what of a new configuration can change without a restart, and reads users and
-    /// certificates again.
+    /// Takes over what of a new configuration can change without a restart: checks, destinations, and
+    /// what a refusal is answered with. Reads users and certificates again.
     ///
     /// # Errors
-    /// Everything that could not be read; that stays as it was.
+    /// Everything that is wrong; that stays as it was.
     pub fn reload(&self, config: &Config) -> Result<(), Vec<StartError>> {
-        let mut errors = Vec::new();
-        let gate = self.terms.borrow().gate.clone();
-        match terms(config, |options| gate.reconfigured(options)) {
-            Ok(terms) => drop(self.terms.send_replace(Arc::new(terms))),
-            Err(error) => errors.push(error),
+        let mut errors: Vec<StartError> = Vec::new();
+        let gate = self.terms.borrow().gate.reconfigured(config.checks.clone());
+        match gate {
+            Ok(gate) => {
+                self.terms.send_replace(Arc::new(terms(config, gate)));
+            }
+            Err(error) => errors.push(error.into()),
         }
         if let Err(failures) = self.server.reload() {
-            errors.extend(failures.into_iter().map(StartError::Server));
+            errors.extend(failures.into_iter().map(StartError::from));
         }
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
@@ -177,73 +180,23 @@ impl Daemon {
     }
 }
 
-/// On which terms guests may leave, with a gate that `set_up` makes.
-fn terms(
-    config: &Config,
-    set_up: impl FnOnce(checks::Options) -> Result<Gate, SetupError>,
-) -> Result<Terms, StartError> {
-    let levels = config.checks.builtin.iter().map(|(code, level)| {
-        let level = match level {
-            config::Override::Off => Level::Off,
-            config::Override::Warn => Level::Warn,
-        };
-        (code.as_str(), level)
-    });
-    let levels = Levels::new(levels).map_err(|mut errors| errors.swap_remove(0))?;
-    Ok(Terms {
-        gate: set_up(gate_options(config))?,
-        levels,
+fn terms(config: &Config, gate: Gate) -> Terms {
+    Terms {
+        gate,
+        levels: config.check_levels.clone(),
         destinations: config.migration.policy.clone(),
-        check_failure: match config.check_failure {
-            config::CheckFailure::Verdict => CheckFailure::Verdict,
-            config::CheckFailure::Error => CheckFailure::Error,
-        },
-    })
+        check_failure: config.check_failure,
+    }
 }
 
-fn gate_options(config: &Config) -> checks::Options {
-    let config::Checks {
-        directory,
-        vendor_directory,
-        timeout,
-        timeouts,
-        grace,
-        parallel,
-        parallel_total,
-        when_directory_missing,
-        user,
-        builtin: _,
-        resources,
-    } = config.checks.clone();
-    let limits = &config.limits;
-    checks::Options {
-        directory,
-        vendor_directory,
-        timeout,
-        timeouts,
-        grace,
-        parallel,
-        parallel_total,
-        when_directory_missing: match when_directory_missing {
-            config::MissingDirectory::Fail => checks::WhenMissing::Fail,
-            config::MissingDirectory::Pass => checks::WhenMissing::Pass,
-        },
-        user,
-        queue: limits.queued_checks,
-        runtime_directory: config.runtime_directory.join("checks"),
-        output_bytes: limits.check_output_size,
-        parameters: checks::ParameterLimits {
-            entries: limits.check_parameters,
-            entry_bytes: limits.check_parameter_size,
-            total_bytes: limits.check_parameters_size,
-        },
-        limits: crate::sys::child::Limits {
-            open_files: Some(resources.open_files),
-            processes: Some(resources.processes),
-            file_size: Some(resources.file_size),
-            address_space: Some(resources.address_space),
-        },
-        containment: checks::Containment::ControlGroup,
+/// What the server says about itself.
+fn about(config: &Config) -> providers::Server {
+    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    let most = config.pull.max_timeout.as_secs();
+    providers::Server {
+        system: name.unwrap_or_else(|| "localhost".to_owned()),
+        authenticates: config.http.auth.mode != AuthMode::None,
+        max_operation_timeout: u32::try_from(most).unwrap_or(u32::MAX),
     }
 }
 

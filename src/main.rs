@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use virtcimd::{
+    checks::SetupError,
     cli::{self, Cli, Command, exit, user::UserError},
     config::ConfigError,
     daemon::{self, StartError},
@@ -40,12 +41,12 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     }
     match error.downcast_ref::<StartError>() {
         Some(StartError::Bind(_) | StartError::RuntimeDirectory { .. }) => exit::UNAVAILABLE,
+        Some(StartError::Checks(SetupError::Spawner(_))) => exit::SOFTWARE,
         Some(
             StartError::Server(_)
             | StartError::Schema(_)
-            | StartError::Registry(_)
-            | StartError::Gate(_)
-            | StartError::Levels(_),
+            | StartError::Checks(SetupError::User(_) | SetupError::Directory { .. })
+            | StartError::Registry(_),
         ) => exit::CONFIG,
         None if error.is::<ConfigError>() => exit::CONFIG,
         None if error.is::<std::io::Error>() => exit::IO,

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, num::NonZeroUsize, time::Duration};
 use super::{Choice, FromNode, Node, Place, Section, section::Setting, value::OneOrMany};
 use crate::{
     migration::{AllowedDestination, AllowedError, DestinationPolicy, NamedDestination, Transport},
-    providers::Prefix,
+    providers::{CheckFailure, Prefix},
 };
 
 /// One `[[hypervisor]]`.
@@ -27,15 +27,6 @@ impl Choice for Prefix {
         ("Xen_", Self::Xen),
         ("LXC_", Self::Lxc),
     ];
-}
-
-/// How a failed check is answered.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum CheckFailure {
-    /// Return value 0 and IsMigratable FALSE, as libvirt-cim was released.
-    Verdict,
-    /// CIM_ERR_FAILED, as the original patch had it.
-    Error,
 }
 
 impl Choice for CheckFailure {

@@ -23,7 +23,7 @@ use std::{
     time::Duration,
 };
 
-pub use hosts::{CheckFailure, FailedJobState, Hypervisor, Migration, MigrationMode};
+pub use hosts::{FailedJobState, Hypervisor, Migration, MigrationMode};
 pub use problem::{Place, Problem};
 
 use self::{
@@ -36,6 +36,7 @@ use crate::{
     checks::{Options, builtin::Levels},
     http,
     ops::PullLimits,
+    providers::CheckFailure,
     telemetry, xml,
 };
 

@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    mem::discriminant,
     net::SocketAddr,
     os::{
         fd::{AsFd, OwnedFd},
@@ -14,7 +15,7 @@ use nix::sys::socket::{SockaddrLike, SockaddrStorage, getsockname, setsockopt, s
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 use tracing::info;
 
-use super::{AuthMode, ListenAddress, Options};
+use super::{AuthMode, ListenAddress, Listener, Options};
 
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1024;
@@ -106,7 +107,8 @@ pub(super) enum Accepted {
 }
 
 impl Listeners {
-    /// Takes the inherited sockets, or else binds the configured addresses.
+    /// Takes the inherited sockets and binds the configured addresses. Where there is an inherited
+    /// socket of a kind (http, https, unix), it takes the place of all configured ones of that kind.
     ///
     /// # Errors
     /// [`BindError`] for the first address that cannot be bound; then none is.
@@ -115,17 +117,17 @@ impl Listeners {
         for socket in inherited {
             bound.push(adopt(socket)?);
         }
-        if bound.is_empty() {
-            for listener in &options.listeners {
-                match bind(&listener.address).await {
-                    Ok(listener) => bound.push(listener),
-                    Err(BindError::Bind { address, source })
-                        if listener.may_be_absent && is_absent(&source) =>
-                    {
-                        info!(address, "the host has no such address");
-                    }
-                    Err(error) => return Err(error),
+        let kinds: Vec<_> = bound.iter().map(|bound| discriminant(&bound.address)).collect();
+        let wanted = |listener: &&Listener| !kinds.contains(&discriminant(&listener.address));
+        for listener in options.listeners.iter().filter(wanted) {
+            match bind(&listener.address).await {
+                Ok(listener) => bound.push(listener),
+                Err(BindError::Bind { address, source })
+                    if listener.may_be_absent && is_absent(&source) =>
+                {
+                    info!(address, "the host has no such address");
                 }
+                Err(error) => return Err(error),
             }
         }
         if bound.is_empty() {

@@ -14,3 +14,4 @@ mod http_limits;
 mod http_support;
 mod http_tls;
 mod transcripts;
+mod units;
