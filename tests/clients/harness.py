@@ -1,5 +1,6 @@
 """Starts a real virtcimd for the tests and speaks to it in different tongues."""
 
+import contextlib
 import http.client
 import os
 import re
@@ -7,6 +8,8 @@ import signal
 import socket
 import subprocess
 import time
+import urllib.parse
+import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -61,6 +64,33 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def cim_headers(body):
+    """The headers that repeat what the body says; those of a usual request where it says nothing."""
+    method, target = "EnumerateInstanceNames", "root/virt"
+    with contextlib.suppress(ElementTree.ParseError):
+        root = ElementTree.fromstring(body.strip().removesuffix(";"))
+        for call in [*root.iter("IMETHODCALL"), *root.iter("METHODCALL")]:
+            method = call.get("NAME")
+            target = "/".join(name.get("NAME") for name in call.find(".//LOCALNAMESPACEPATH"))
+            if call.tag == "METHODCALL":
+                target += ":" + target_of(call[0])
+    return {
+        "Content-Type": "application/xml; charset=utf-8",
+        "CIMOperation": "MethodCall",
+        "CIMMethod": method,
+        "CIMObject": urllib.parse.quote(target),
+    }
+
+
+def target_of(path):
+    """The object of a METHODCALL as the header writes it."""
+    name = path.find("INSTANCENAME")
+    if name is None:
+        return path.find("CLASSNAME").get("NAME")
+    keys = [f'{key.get("NAME")}="{key.find("KEYVALUE").text}"' for key in name]
+    return f'{name.get("CLASSNAME")}.{",".join(keys)}'
 
 
 class Checks:
@@ -147,10 +177,10 @@ class Daemon:
 
     def post(self, body, headers=None, method="POST", path="/cimom"):
         """One raw HTTP request; returns the response with its body in `.text`."""
-        usual = {"Content-Type": "application/xml; charset=utf-8", "CIMOperation": "MethodCall"}
+        headers = {**cim_headers(body), **(headers or {})}
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         try:
-            connection.request(method, path, body, {**usual, **(headers or {})})
+            connection.request(method, path, body.encode(), headers)
             response = connection.getresponse()
             response.text = response.read().decode()
             return response

@@ -147,7 +147,7 @@ def test_class_origin_is_told_on_request(connection):
     assert plain.properties["MigrationType"].class_origin is None
     (told,) = connection.EnumerateInstances("KVM_VirtualSystemMigrationSettingData", IncludeClassOrigin=True)
     assert told.properties["MigrationType"].class_origin == "CIM_VirtualSystemMigrationSettingData"
-    assert told.properties["InstanceID"].class_origin == "CIM_SettingData"
+    assert told.properties["InstanceID"].class_origin == "CIM_ManagedElement"
 
 
 def test_names_are_compared_without_case(connection):
