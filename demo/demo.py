@@ -153,7 +153,7 @@ def start_daemon(home, stage, cleanup):
     config = home / "virtcimd.toml"
     config.write_text(stage.config)
     code(stage.config)
-    add = ["user", "add", USER, "--role", "operator", "--password-stdin", "--users-file", home / "users"]
+    add = ["user", "add", USER, "--role", "operator", "--users-file", home / "users"]
     subprocess.run([PROGRAMS / "virtcimd", *add], input=f"{PASSWORD}\n", text=True, check=True, capture_output=True)
     serve = [*stage.run, PROGRAMS / "virtcimd", "serve", "--config", config]
     log = home / "virtcimd.log"

@@ -25,12 +25,6 @@ timeout = "5s"
 
 [migration.destinations.other]
 uri = "{destination}"
-
-[store]
-path = "{directory}/virtcimd.db"
-
-[daemon]
-runtime-directory = "{directory}/run"
 """
 
 
@@ -59,7 +53,7 @@ def checks(home):
 def config(home, checks):
     source = harness.driver_host(home / "source.xml", GUESTS)
     destination = harness.driver_host(home / "destination.xml", {})
-    return CONFIG.format(source=source, destination=destination, checks=checks.directory, directory=home)
+    return CONFIG.format(source=source, destination=destination, checks=checks.directory)
 
 
 @pytest.fixture(scope="session")

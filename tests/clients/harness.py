@@ -21,6 +21,18 @@ NAMESPACE = "root/virt"
 # Generous: a deadline only decides how soon a failure is reported.
 PATIENCE = 30
 
+# What every daemon must have to itself.
+OWN_PLACES = """
+[listen]
+http = "127.0.0.1:{port}"
+
+[store]
+path = "{directory}/virtcimd.db"
+
+[daemon]
+runtime-directory = "{directory}/run"
+"""
+
 GUEST = """\
   <domain type='test' xmlns:test='http://libvirt.org/schemas/domain/test/1.0'>
     <name>{name}</name>
@@ -125,7 +137,7 @@ class Daemon:
     def start(self):
         """Returns when the daemon has said that it is ready."""
         config = self.directory / "virtcimd.toml"
-        config.write_text(f'{self.config}\n[listen]\nhttp = "127.0.0.1:{self.port}"\n')
+        config.write_text(self.config + OWN_PLACES.format(port=self.port, directory=self.directory))
         log = (self.directory / "daemon.log").open("ab")
         notify = self.directory / "notify"
         notify.unlink(missing_ok=True)

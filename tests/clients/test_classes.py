@@ -37,6 +37,7 @@ def test_the_methods_of_the_service_have_their_parameters(connection):
         "MigrationSettingData": "string",
         "NewSystemSettingData": "string",
         "NewResourceSettingData": "string",
+        "MigrationWithoutRootKey": "boolean",
         "IsMigratable": "boolean",
     }
     assert method.parameters["Findings"].is_array
@@ -72,13 +73,13 @@ def test_a_property_list_restricts_a_class(connection):
 
 
 def test_subclasses_direct_and_deep(connection):
-    direct = connection.EnumerateClassNames("CIM_System", DeepInheritance=False)
-    deep = connection.EnumerateClassNames("CIM_System", DeepInheritance=True)
+    direct = connection.EnumerateClassNames(ClassName="CIM_System", DeepInheritance=False)
+    deep = connection.EnumerateClassNames(ClassName="CIM_System", DeepInheritance=True)
     assert "CIM_ComputerSystem" in direct
     assert "KVM_ComputerSystem" not in direct
     assert {"CIM_ComputerSystem", "KVM_ComputerSystem", "KVM_HostSystem"} <= set(deep)
     assert "CIM_System" not in deep
-    classes = connection.EnumerateClasses("CIM_System", DeepInheritance=True, LocalOnly=False)
+    classes = connection.EnumerateClasses(ClassName="CIM_System", DeepInheritance=True, LocalOnly=False)
     assert sorted(found.classname for found in classes) == sorted(deep)
 
 

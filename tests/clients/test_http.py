@@ -95,10 +95,9 @@ def guarded(tmp_path_factory, config):
     users = home / "users"
     # wbemcli takes the password from a URL and decodes nothing, so one is plain.
     for name, role, password in (("vera", "viewer", "vera's secret"), ("carl", "checker", "plain")):
-        command = [program(), "user", "add", name, "--role", role, "--password-stdin", "--users-file", users]
+        command = [program(), "user", "add", name, "--role", role, "--users-file", users]
         subprocess.run(command, input=f"{password}\n", text=True, check=True, capture_output=True)
     guarded_config = config.replace('mode = "none"', f'mode = "users-file"\nusers-file = "{users}"')
-    guarded_config = guarded_config.replace("virtcimd.db", "guarded.db").replace('/run"', '/guarded-run"')
     daemon = Daemon(home, guarded_config).start()
     yield daemon
     daemon.stop()

@@ -38,12 +38,6 @@ uri = "{peer}"
 
 [migration.destinations.myself]
 uri = "{uri}"
-
-[store]
-path = "{directory}/virtcimd.db"
-
-[daemon]
-runtime-directory = "{directory}/run"
 """
 
 
@@ -64,7 +58,7 @@ def bed_checks(tmp_path_factory):
 def bed_daemon(bed, bed_checks, tmp_path_factory):
     """A daemon outside the namespaces that drives both hosts through their sockets."""
     home = tmp_path_factory.mktemp("daemon")
-    config = CONFIG.format(uri=bed.a.uri(), peer=bed.b.uri(), checks=bed_checks.directory, directory=home)
+    config = CONFIG.format(uri=bed.a.uri(), peer=bed.b.uri(), checks=bed_checks.directory)
     daemon = harness.Daemon(home, config).start()
     yield daemon
     assert daemon.stop() == 0, daemon.log()
@@ -158,7 +152,7 @@ def test_the_daemon_survives_its_libvirtd(gate, guest, bed):
 
 def test_inside_a_host(bed, guest, bed_checks, tmp_path):
     """As it is installed: on the host, with its libvirtd, reaching the other one by name."""
-    config = CONFIG.format(uri="qemu:///system", peer=bed.b.peer_uri("tls"), checks=bed_checks.directory, directory=tmp_path)
+    config = CONFIG.format(uri="qemu:///system", peer=bed.b.peer_uri("tls"), checks=bed_checks.directory)
     path = tmp_path / "virtcimd.toml"
     path.write_text(config)
     environment = {**bed.a.environment(), "TESTBED_DIR": str(bed.directory)}

@@ -33,7 +33,6 @@ def incumbent_twin(tmp_path_factory):
         source=source,
         destination=driver_host(home / "destination.xml", {}),
         checks=checks.directory,
-        directory=home,
     ).replace("destinations.other]", 'destinations."127.0.0.1"]')
     daemon = Daemon(home, config)
     daemon.checks = checks
