@@ -159,6 +159,10 @@ pub enum Event {
         /// The guest runs at the destination already.
         post_copy: bool,
     },
+    /// The guest shall stand still at the source so that the copying can end.
+    Hold,
+    /// The move does not get on and shall be given up.
+    GiveUp(Failure),
     /// The move is over.
     MoveEnded(Ending),
     /// Both hosts were looked at, the source first.
@@ -205,14 +209,18 @@ pub enum Effect {
     Watch,
     /// Cancel the move; it is it that ends then.
     AbortMove,
+    /// Let the guest stand still at the source. Whether that works shows by itself.
+    SuspendSource,
     /// Bring a broken post-copy together again, for [`Event::MoveEnded`].
     RecoverPostCopy,
     /// Look at both hosts now, the source first, for [`Event::Seen`].
     Inspect,
     /// Look at both hosts after a while, for [`Event::Seen`].
     InspectLater,
-    /// Let the source's guest, paused by the migration, go on.
+    /// Let the guest, paused by the migration or for its sake, go on at the source.
     ResumeSource,
+    /// Let the guest, paused for the sake of the migration, go on at the destination.
+    ResumeDestination,
     /// Start the guest at the source, as it was.
     StartSource,
     /// End the paused remains of the guest at the source.
@@ -266,6 +274,10 @@ pub struct Job {
     starting: bool,
     /// We were told that the guest is at the destination.
     arrived: bool,
+    /// The guest stands still because we wanted it to.
+    held: bool,
+    /// The move was given up, and why.
+    given_up: Option<Failure>,
     /// Nobody told us how the move ended, or whether.
     unclear: bool,
     /// The guest runs at the destination while memory is still at the source.
@@ -294,6 +306,8 @@ impl Job {
             shut_down: false,
             starting: false,
             arrived: false,
+            held: false,
+            given_up: None,
             unclear: false,
             post_copy: false,
             doubt: None,
@@ -331,6 +345,11 @@ impl Job {
     /// Whether somebody wants the guest to stay.
     pub fn abort_wanted(&self) -> bool {
         self.abort
+    }
+
+    /// Whether the move is to be cancelled, by somebody or because it does not get on.
+    pub fn is_giving_up(&self) -> bool {
+        (self.abort || self.given_up.is_some()) && !self.post_copy
     }
 
     /// Whether the guest runs at the destination while memory is still at the source.
@@ -382,6 +401,17 @@ impl Job {
             (Phase::Copying | Phase::Switching, Event::Switched { post_copy }) => {
                 let post_copy = self.post_copy || post_copy;
                 Self { post_copy, ..self }.to(Phase::Switching, &[])
+            }
+            (phase @ (Phase::Copying | Phase::Switching), Event::Hold) => {
+                // A guest that was paused before stays so afterwards.
+                let held = self.held || !self.facts.paused;
+                Self { held, ..self }.to(phase, &[Effect::SuspendSource])
+            }
+            (phase @ (Phase::Copying | Phase::Switching), Event::GiveUp(_)) if self.post_copy => {
+                return Err(Refusal::TooLate(phase));
+            }
+            (phase @ (Phase::Copying | Phase::Switching), Event::GiveUp(failure)) => {
+                Self { given_up: Some(failure), ..self }.to(phase, &[Effect::AbortMove])
             }
             (Phase::Copying | Phase::Switching, Event::MoveEnded(ending)) => self.ended(ending),
             (Phase::CleaningUp, Event::Did) => Self { tries: 0, note: None, ..self }.confirm(),

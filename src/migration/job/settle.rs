@@ -354,7 +354,7 @@ impl Job {
     /// Follows a move that goes on, though not by a call of ours.
     fn follow(self, post_copy: bool) -> Step {
         let phase = if post_copy { Phase::Switching } else { Phase::Copying };
-        let effects: &'static [Effect] = if self.abort && !post_copy {
+        let effects: &'static [Effect] = if self.is_giving_up() && !post_copy {
             &[Effect::AbortMove, Effect::Watch]
         } else {
             &[Effect::Watch]
@@ -404,7 +404,12 @@ impl Job {
     fn is_certainly_home(&self, sights: Sights) -> bool {
         match self.terms.migration_type {
             MigrationType::Offline => sights.source.presence().is_some_and(|here| here.persistent),
-            MigrationType::Live | MigrationType::Resume => sights.source.is_active(),
+            // One that we have paused can't tell whether it was told to go on elsewhere.
+            MigrationType::Live | MigrationType::Resume => match sights.source.activity() {
+                Some(Activity::Running) => true,
+                Some(Activity::Paused) => !self.held,
+                _ => false,
+            },
             MigrationType::Restart => {
                 // A guest that may still shut down on our request must not be left alone.
                 let settled = self.abort || self.failure.is_some() || !self.shut_down;
@@ -429,6 +434,9 @@ impl Job {
         if here.is_some_and(|here| !here.is_off()) {
             return Some(&[Effect::DestroySource]);
         }
+        if self.held && there.activity == Activity::Paused {
+            return Some(&[Effect::ResumeDestination]);
+        }
         if persist && !there.persistent {
             return Some(&[Effect::PersistDestination]);
         }
@@ -451,6 +459,14 @@ impl Job {
     /// The guest is at the source: removes what we brought to the destination, then ends.
     fn settle_home(self, sights: Sights) -> Step {
         let here = sights.source.presence();
+        if self.held && sights.source.activity() == Some(Activity::Paused) {
+            return self.step(&[Effect::ResumeSource], |job| {
+                job.fail_with(
+                    Reason::Host,
+                    "the guest is paused at the source and can't be resumed",
+                )
+            });
+        }
         let kept = here.is_some_and(|here| here.persistent) || !self.facts.persistent;
         let brought = !self.facts.destination_defined && sights.destination.is_only_defined();
         if brought && kept {
@@ -464,7 +480,7 @@ impl Job {
         if self.abort {
             return Self { failure: None, ..self }.to(Phase::Cancelled, &[]);
         }
-        let failure = self.failure.clone().unwrap_or_else(|| {
+        let failure = self.given_up.clone().or(self.failure.clone()).unwrap_or_else(|| {
             if self.arrived {
                 Failure::new(
                     Reason::Host,

@@ -190,6 +190,39 @@ fn an_abort_during_the_move_cancels_it_but_not_post_copy() {
 }
 
 #[test]
+fn a_guest_that_we_paused_goes_on_wherever_it_ends_up() {
+    let job = prepared(MigrationType::Live, PERSISTENT);
+    let held = check(job, vec![Event::Hold], Phase::Copying, &[Effect::SuspendSource]);
+    let home = sights(seen(Activity::Paused), Sight::Absent);
+    let events = vec![Event::MoveEnded(Ending::Failed(broke())), home];
+    check(held.clone(), events, Phase::CleaningUp, &[Effect::ResumeSource]);
+    let away = sights(Sight::Absent, seen(Activity::Paused));
+    let events = vec![Event::MoveEnded(Ending::Arrived), away];
+    check(held.clone(), events, Phase::CleaningUp, &[Effect::ResumeDestination]);
+    // It may have been told to go on where we can't look.
+    let silent = sights(seen(Activity::Paused), Sight::Unreachable);
+    let lost = Event::MoveEnded(Ending::Failed(broke()));
+    let events = vec![lost, silent.clone(), Event::PatienceOver, silent];
+    check(held, events, Phase::Confirming, &[Effect::InspectLater]);
+    // One that was paused before stays paused.
+    let job = prepared(MigrationType::Live, Facts { paused: true, ..PERSISTENT });
+    let away = sights(Sight::Absent, seen(Activity::Paused));
+    check(job, vec![Event::Hold, Event::MoveEnded(Ending::Arrived), away], Phase::Done, &[]);
+}
+
+#[test]
+fn a_move_that_is_given_up_fails_for_that_reason() {
+    let late = Failure::new(Reason::TimedOut, "it took longer than 60 s");
+    let job = prepared(MigrationType::Live, PERSISTENT);
+    let events = vec![Event::GiveUp(late.clone())];
+    let job = check(job, events, Phase::Copying, &[Effect::AbortMove]);
+    let home = sights(seen(Activity::Running), Sight::Absent);
+    let events = vec![Event::MoveEnded(Ending::Failed(broke())), home];
+    let job = check(job, events, Phase::Failed, &[]);
+    assert_eq!(job.failure(), Some(&late));
+}
+
+#[test]
 fn a_restart_comes_back_if_the_start_fails() {
     let job = prepared(MigrationType::Restart, PERSISTENT);
     let events = vec![Event::Did, Event::GuestOff];
@@ -410,6 +443,8 @@ struct World {
     stopped: bool,
     /// Asked to shut down, and has not yet.
     shutting_down: bool,
+    /// Paused by the executor for the sake of the migration.
+    suspended: bool,
     dice: Dice,
     job: Job,
     effects: VecDeque<Effect>,
@@ -438,6 +473,7 @@ impl World {
             moving: None,
             stopped: false,
             shutting_down: false,
+            suspended: false,
             dice: Dice(dice.into()),
             job: Job::new(terms),
             effects: VecDeque::new(),
@@ -544,7 +580,7 @@ impl World {
     }
 
     fn own_state(&self) -> Activity {
-        if self.facts.paused { Activity::Paused } else { Activity::Running }
+        if self.facts.paused || self.suspended { Activity::Paused } else { Activity::Running }
     }
 
     /// One step of whatever libvirt does by itself.
@@ -583,7 +619,8 @@ impl World {
                 self.destination.active = None;
             }
             (Stage::Copying, 5)
-                if self.terms.migration_type == MigrationType::Live && !self.facts.paused =>
+                if self.terms.migration_type == MigrationType::Live
+                    && self.own_state() == Activity::Running =>
             {
                 self.moving = Some(Stage::PostCopy);
                 self.source.active = Some(Activity::PostCopy);
@@ -675,6 +712,12 @@ impl World {
                     }
                 }
             }
+            Effect::SuspendSource => {
+                if self.source.executes() && !self.source.cut && self.dice.roll(4) != 3 {
+                    self.source.active = Some(Activity::Paused);
+                    self.suspended = true;
+                }
+            }
             Effect::Inspect | Effect::InspectLater => self.waiting = Some(Waiting::Look),
             Effect::ShutDownGuest => {
                 if self.source.cut {
@@ -687,6 +730,7 @@ impl World {
             Effect::DefineDestination
             | Effect::StartDestination
             | Effect::ResumeSource
+            | Effect::ResumeDestination
             | Effect::StartSource
             | Effect::DestroySource
             | Effect::DestroyIncoming
@@ -735,11 +779,19 @@ impl World {
                 destination.active = Some(Activity::Running);
             }
             Effect::ResumeSource => {
-                if source.active != Some(Activity::InTransit) {
+                if !matches!(source.active, Some(Activity::InTransit | Activity::Paused)) {
                     return false;
                 }
+                self.suspended = false;
                 source.active =
                     Some(if self.facts.paused { Activity::Paused } else { Activity::Running });
+            }
+            Effect::ResumeDestination => {
+                if destination.active != Some(Activity::Paused) {
+                    return false;
+                }
+                self.suspended = false;
+                destination.active = Some(Activity::Running);
             }
             Effect::StartSource => {
                 if source.active.is_some() {
@@ -848,6 +900,10 @@ impl World {
                 self.tell_if_running(Event::Kill);
             }
             9 => self.reap_half(),
+            12 if self.moves() => self.tell(Event::Hold),
+            13 if self.moves() && !self.job.post_copy() => {
+                self.tell(Event::GiveUp(Failure::new(Reason::TimedOut, "late")));
+            }
             10 if self.job.doubt().is_some() => self.lose_patience(),
             11 if self.moving.is_none() && self.dice.roll(4) == 0 => self.stop_guest(),
             _ => match self.effects.pop_front() {
@@ -856,6 +912,11 @@ impl World {
             },
         }
         self.check_safe();
+    }
+
+    fn moves(&self) -> bool {
+        let running = self.terms.migration_type.moves_memory() && self.source.executes();
+        running && self.waiting == Some(Waiting::Move) && self.effects.is_empty()
     }
 
     /// By then libvirt has finished what no job shows.
@@ -926,7 +987,8 @@ impl World {
             let persist = self.terms.persist.unwrap_or(self.facts.persistent);
             assert!(source.active.is_none(), "done, but active at the source\n{}", report());
             let offline = self.terms.migration_type == MigrationType::Offline;
-            let runs = destination.active.is_some() || offline || self.stopped;
+            let own = destination.active == Some(self.own_state()) && !self.suspended;
+            let runs = own || offline || self.stopped || !tidy;
             assert!(runs, "done, but not at the destination\n{}", report());
             if tidy && (self.facts.persistent || !self.stopped) {
                 assert_eq!(
@@ -960,7 +1022,7 @@ impl World {
         let off = self.terms.migration_type == MigrationType::Offline;
         // A guest that was asked to shut down may do so after we gave up waiting.
         let late = reason == Some(Reason::ShutdownTimeout) || self.job.abort_wanted();
-        let home = source.active == Some(self.own_state())
+        let home = (source.active == Some(self.own_state()) && !self.suspended)
             || off
             || (late && self.terms.migration_type == MigrationType::Restart);
         assert!(home || !tidy, "failed, but not at the source\n{}", report());
@@ -990,9 +1052,11 @@ fn check_legal(job: &Job, effects: &[Effect]) {
                 matches!(phase, Phase::Copying | Phase::Switching)
             }
             Effect::RecoverPostCopy => phase == Phase::Switching,
+            Effect::SuspendSource => matches!(phase, Phase::Copying | Phase::Switching),
             Effect::Inspect => phase.touches_hosts(),
             Effect::InspectLater => matches!(phase, Phase::Confirming | Phase::CleaningUp),
             Effect::ResumeSource
+            | Effect::ResumeDestination
             | Effect::StartSource
             | Effect::DestroySource
             | Effect::DestroyIncoming
@@ -1066,6 +1130,8 @@ fn any_event() -> impl Strategy<Value = Event> {
         (sight.clone(), sight)
             .prop_map(|(source, destination)| Event::Seen(Sights { source, destination })),
         Just(Event::PatienceOver),
+        Just(Event::Hold),
+        Just(Event::GiveUp(broke())),
         Just(Event::Abort),
         Just(Event::Kill),
         Just(Event::Adopted),
