@@ -1,10 +1,14 @@
 //! Findings: what the gate saw, one by one.
 
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
 /// One thing the gate found.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Finding {
     /// Stable code: `VMC001`… for built-in checks, `VMX001`… for what happens to check programs.
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     /// Whether it stops the migration.
     pub severity: Severity,
     /// Who found it.
@@ -20,7 +24,7 @@ pub struct Finding {
 }
 
 /// How grave a finding is.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum Severity {
     /// Worth knowing.
     Info,
@@ -31,7 +35,7 @@ pub enum Severity {
 }
 
 /// Who made a finding.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Source {
     /// A built-in check.
     Builtin,
@@ -42,7 +46,7 @@ pub enum Source {
 }
 
 /// All findings of one run: built-in checks first, then programs in byte order of their names.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Report {
     /// The findings in order.
     pub findings: Vec<Finding>,

@@ -211,7 +211,7 @@ impl Outcome {
     ) -> Finding {
         arguments.insert(0, self.name.clone());
         Finding {
-            code,
+            code: code.into(),
             severity,
             source: Source::Program(self.name.clone()),
             subject: format!("check {}", self.name),
@@ -289,7 +289,7 @@ impl Trouble {
 /// The finding that no check could be run.
 pub(super) fn unable(code: &'static str, directory: &str, why: &str, remedy: String) -> Finding {
     Finding {
-        code,
+        code: code.into(),
         severity: Severity::Error,
         source: Source::Directory(directory.to_owned()),
         subject: format!("directory {directory}"),
@@ -302,7 +302,7 @@ pub(super) fn unable(code: &'static str, directory: &str, why: &str, remedy: Str
 /// The finding that the built-in checks panicked.
 pub(super) fn builtin_broke_off() -> Finding {
     Finding {
-        code: "VMX014",
+        code: "VMX014".into(),
         severity: Severity::Error,
         source: Source::Builtin,
         subject: String::new(),

@@ -25,7 +25,7 @@ pub(super) fn error(finding: &Finding) -> Instance {
     };
     Facts::of(CimName::literal("CIM_Error"))
         .set("OwningEntity", "virtcimd")
-        .set("MessageID", finding.code)
+        .set("MessageID", &*finding.code)
         .set("Message", finding.message.as_str())
         .set("MessageArguments", strings(finding.arguments.iter().cloned()))
         .set("PerceivedSeverity", severity)

@@ -221,7 +221,7 @@ fn verdict(findings: &[Finding]) -> MethodResult {
 /// Our own daemon's libvirt is away. No check has a code for that, for none could run.
 fn source_unreachable(reason: String) -> Finding {
     Finding {
-        code: "VMC000",
+        code: "VMC000".into(),
         severity: Severity::Error,
         source: Source::Builtin,
         subject: "source".to_owned(),

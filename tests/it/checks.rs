@@ -351,7 +351,7 @@ fn a_file_swapped_while_others_run_is_not_run() {
         install(&place.at("other"), "#!/bin/sh\ntouch \"${0%/checks/*}/out/ran\"\n", mode);
         let examination = run(&place.gate(), place.request()).unwrap();
         let code = if mode == 0o755 { "VMX008" } else { "VMX005" };
-        let codes: Vec<_> = examination.report().findings.iter().map(|f| f.code).collect();
+        let codes: Vec<_> = examination.report().findings.iter().map(|f| f.code.clone()).collect();
         assert_eq!(codes, [code], "{examination:?}");
         assert!(!place.at("out/ran").exists(), "the swapped file ran");
         place.assert_nothing_left();
@@ -414,7 +414,7 @@ fn findings_are_in_the_order_of_a_sequential_run() {
         place.check(name, &format!("sleep 0.{}; exit 1", 8 - index));
     }
     let finding = Finding {
-        code: "VMC001",
+        code: "VMC001".into(),
         severity: Severity::Warning,
         source: Source::Builtin,
         subject: String::new(),
@@ -521,7 +521,7 @@ fn two_hundred_requests_at_once_are_served() {
     runtime.block_on(async {
         for request in requests {
             let report = request.await.unwrap().unwrap();
-            let codes: Vec<_> = report.findings.iter().map(|finding| finding.code).collect();
+            let codes: Vec<_> = report.findings.iter().map(|finding| finding.code.clone()).collect();
             assert_eq!(codes, ["VMX001"], "{report:?}");
         }
     });

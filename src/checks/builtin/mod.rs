@@ -206,7 +206,7 @@ impl Notes<'_> {
             Level::Default | Level::Off => severity,
         };
         self.findings.push(Finding {
-            code: self.check.code,
+            code: self.check.code.into(),
             severity,
             source: Source::Builtin,
             subject: subject.into(),

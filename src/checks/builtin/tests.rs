@@ -643,6 +643,6 @@ fn the_default_world_is_itself() {
         ..Bench::new().inputs
     };
     let codes: Vec<_> =
-        run(&inputs, &Levels::default()).iter().map(|finding| finding.code).collect();
+        run(&inputs, &Levels::default()).into_iter().map(|finding| finding.code).collect();
     assert_eq!(codes, ["VMC001", "VMC010"]);
 }

@@ -162,7 +162,7 @@ async fn a_check_program_decides_and_its_reason_arrives() {
 #[tokio::test]
 async fn every_property_of_a_finding_is_one_of_cim_error() {
     let finding = Finding {
-        code: "VMC001",
+        code: "VMC001".into(),
         severity: Severity::Warning,
         source: Source::Builtin,
         subject: "disk vda".to_owned(),
