@@ -51,7 +51,7 @@ pub(super) fn property(
     reader: &mut Reader<'_>,
     element: &str,
 ) -> Result<PropertyDeclaration, DecodeError> {
-    let (mut ty, value_element, stated) = property_type(reader, element)?;
+    let (mut ty, value_element, mut stated) = property_type(reader, element)?;
     let name = reader.name("NAME")?;
     let class_origin = reader.optional_name("CLASSORIGIN")?;
     let propagated = reader.flag("PROPAGATED", false)?;
@@ -62,6 +62,8 @@ pub(super) fn property(
             "QUALIFIER" => qualifiers.push(class::qualifier(reader)?),
             _ if child == value_element && !has_value => {
                 has_value = true;
+                // Qualifiers stand before the value and say, as the attribute does, what it is.
+                stated = stated.or_qualified(&qualifiers);
                 let owner = value::owner("property", &name);
                 default = match child {
                     "VALUE" => value::scalar(reader, stated, owner)?.map(Value::Scalar),
@@ -72,7 +74,10 @@ pub(super) fn property(
             other => return Err(reader.unexpected(other)),
         }
     }
-    ty.embedded = ty.embedded.or_else(|| class::embedded_by(&qualifiers));
+    if !has_value {
+        stated = stated.or_qualified(&qualifiers);
+    }
+    ty.embedded = stated.embedded;
     Ok(PropertyDeclaration { name, ty, default, qualifiers, class_origin, propagated })
 }
 
@@ -83,6 +88,9 @@ fn property_type(
 ) -> Result<(DataType, &'static str, Stated), DecodeError> {
     let stated = Stated::read(reader, "TYPE")?;
     Ok(match element {
+        "PROPERTY" | "PROPERTY.ARRAY" if stated.ty == Some(CimType::Reference) => {
+            return Err(reader.not_valid("a reference is a PROPERTY.REFERENCE"));
+        }
         "PROPERTY" => (stated.data_type(), "VALUE", stated),
         "PROPERTY.ARRAY" => {
             let array = class::array_size(reader)?.map_or(ArrayKind::Array, ArrayKind::Fixed);
@@ -93,7 +101,7 @@ fn property_type(
                 reference_class: reader.optional_name("REFERENCECLASS")?,
                 ..DataType::scalar(CimType::Reference)
             };
-            (ty, "VALUE.REFERENCE", stated)
+            (ty, "VALUE.REFERENCE", Stated { ty: Some(CimType::Reference), embedded: None })
         }
         other => return Err(reader.unexpected(other)),
     })

@@ -15,7 +15,8 @@ pub(super) enum Argument {
     Text(String),
     /// Of untyped elements.
     Array(Value),
-    Path(ObjectPath),
+    InstanceName(InstancePath),
+    Reference(ObjectPath),
     ClassName(String),
     Instance(Instance),
     NamedInstance(Instance),
@@ -314,7 +315,7 @@ impl Arguments {
     fn object_path(&mut self, name: &str) -> Result<ObjectPath, CimError> {
         match self.take(name) {
             None => Err(missing(name)),
-            Some(Argument::Path(path)) => Ok(path),
+            Some(Argument::InstanceName(path)) => Ok(path.into()),
             Some(Argument::ClassName(text)) => {
                 Ok(ClassPath::local(parse_name(name, &text)?).into())
             }
@@ -325,7 +326,7 @@ impl Arguments {
     fn instance_path(&mut self, name: &str) -> Result<InstancePath, CimError> {
         match self.take(name) {
             None => Err(missing(name)),
-            Some(Argument::Path(ObjectPath::Instance(path))) => Ok(path),
+            Some(Argument::InstanceName(path)) => Ok(path),
             Some(_) => Err(unsuitable(name, "an INSTANCENAME")),
         }
     }
@@ -368,7 +369,7 @@ impl Arguments {
             None => Ok(None),
             Some(Argument::Text(text)) => Ok(Some(Value::Scalar(Scalar::Untyped(text)))),
             Some(Argument::Array(array)) => Ok(Some(array)),
-            Some(Argument::Path(path)) => Ok(Some(path.into())),
+            Some(Argument::Reference(path)) => Ok(Some(path.into())),
             Some(_) => Err(unsuitable(name, "a VALUE, VALUE.ARRAY or VALUE.REFERENCE")),
         }
     }

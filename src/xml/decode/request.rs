@@ -8,8 +8,8 @@ use super::{
     value::{self, Owner, Stated},
 };
 use crate::cim::{
-    ArrayKind, CimError, CimName, CimType, DataType, Embedded, Namespace, ObjectPath, Operation,
-    ParamValue, Request, Scalar, StatusCode, Value,
+    ArrayKind, CimError, CimName, CimType, DataType, Embedded, Instance, Namespace, ObjectPath,
+    Operation, ParamValue, Request, Scalar, StatusCode, Value,
 };
 
 /// A request message.
@@ -150,13 +150,13 @@ fn intrinsic_parameter(reader: &mut Reader<'_>) -> Result<(String, Option<Argume
     let argument = match element {
         "VALUE" => Argument::Text(reader.content()?.into_owned()),
         "VALUE.ARRAY" => Argument::Array(value::array(reader, untyped, owner)?),
-        "INSTANCENAME" => Argument::Path(path::instance_name(reader)?.into()),
+        "INSTANCENAME" => Argument::InstanceName(path::instance_name(reader)?),
         "CLASSNAME" => {
             let class = reader.required("NAME")?.to_owned();
             reader.end()?;
             Argument::ClassName(class)
         }
-        "VALUE.REFERENCE" => Argument::Path(value::reference(reader)?),
+        "VALUE.REFERENCE" => Argument::Reference(value::reference(reader)?),
         "INSTANCE" => Argument::Instance(instance(reader)?),
         "VALUE.NAMEDINSTANCE" => {
             Argument::NamedInstance(instance::instance_with(reader, "INSTANCENAME")?)
@@ -253,6 +253,7 @@ fn parameter_content(
         "INSTANCE" => (Some(embedded(Embedded::Instance)), Some(instance(reader)?.into())),
         "VALUE.NAMEDINSTANCE" => {
             let instance = instance::instance_with(reader, "INSTANCENAME")?;
+            let instance = Instance { path: None, ..instance };
             (Some(embedded(Embedded::Instance)), Some(instance.into()))
         }
         "CLASS" => {

@@ -4,9 +4,9 @@ use std::{borrow::Cow, fmt};
 
 use super::{
     super::{DecodeError, embedded, error::Quoted, reader::Reader},
-    path,
+    class, path,
 };
-use crate::cim::{CimName, CimType, DataType, Embedded, ObjectPath, Scalar, Value};
+use crate::cim::{CimName, CimType, DataType, Embedded, ObjectPath, Qualifier, Scalar, Value};
 
 /// Whose value is read, for messages.
 #[derive(Clone, Copy)]
@@ -62,6 +62,16 @@ impl Stated {
             ty = Some(CimType::String);
         }
         Ok(Self { ty, embedded })
+    }
+
+    /// With what the qualifiers of the element say that a string embeds.
+    pub(super) fn or_qualified(self, qualifiers: &[Qualifier]) -> Self {
+        match (self.ty, self.embedded) {
+            (Some(CimType::String) | None, None) => {
+                Self { embedded: class::embedded_by(qualifiers), ..self }
+            }
+            _ => self,
+        }
     }
 
     /// The type as the model has it; what is not stated counts as a string.

@@ -252,6 +252,26 @@ fn parameters_with_and_without_types() {
 }
 
 #[test]
+fn a_property_of_a_class_may_say_by_qualifier_what_it_embeds() {
+    let qualifier =
+        r#"<QUALIFIER NAME="EmbeddedInstance" TYPE="string"><VALUE>E</VALUE></QUALIFIER>"#;
+    let property = |ty: &str, value: &str| {
+        let class = format!(
+            r#"<CLASS NAME="C"><PROPERTY NAME="p" TYPE="{ty}">{qualifier}{value}</PROPERTY></CLASS>"#
+        );
+        let text = format!(r#"<IPARAMVALUE NAME="NewClass">{class}</IPARAMVALUE>"#);
+        match operation(&intrinsic("CreateClass", &text)) {
+            Operation::CreateClass { mut class } => class.properties.remove(0),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(property("string", "").ty.embedded, Some(Embedded::Instance));
+    assert_eq!(property("uint8", "").ty.embedded, None);
+    let set = property("string", "<VALUE>&lt;INSTANCE CLASSNAME='E'/></VALUE>");
+    assert_eq!(set.default, Some(Instance::new(name("E")).into()));
+}
+
+#[test]
 fn names_of_operations_keep_their_spelling_and_parameters_any_case() {
     let call = call(&intrinsic(
         "getINSTANCE",
@@ -334,6 +354,13 @@ fn what_one_operation_can_answer_is_its_error() {
     check_refused(&get(""), InvalidParameter, "`InstanceName` is missing");
     check_refused(
         &get(r#"<IPARAMVALUE NAME="InstanceName"><CLASSNAME NAME="C"/></IPARAMVALUE>"#),
+        InvalidParameter,
+        "`InstanceName` must hold an INSTANCENAME",
+    );
+    check_refused(
+        &get(
+            r#"<IPARAMVALUE NAME="InstanceName"><VALUE.REFERENCE><INSTANCENAME CLASSNAME="C"/></VALUE.REFERENCE></IPARAMVALUE>"#,
+        ),
         InvalidParameter,
         "`InstanceName` must hold an INSTANCENAME",
     );
@@ -452,6 +479,11 @@ fn what_the_dtd_does_not_have_is_not_valid() {
     check_not_valid(
         &method(r#"<PARAMVALUE NAME="p" EmbeddedObject="x"/>"#),
         "EmbeddedObject `x` is not known",
+    );
+    let reference = r#"<INSTANCE CLASSNAME="C"><PROPERTY NAME="r" TYPE="reference"/></INSTANCE>"#;
+    check_not_valid(
+        &method(&format!(r#"<PARAMVALUE NAME="p">{reference}</PARAMVALUE>"#)),
+        "a reference is a PROPERTY.REFERENCE",
     );
     let both = format!("{0}{0}", intrinsic("EnumerateQualifiers", ""));
     assert!(matches!(decode(&both), Err(DecodeError::NotWellFormed { .. })));
