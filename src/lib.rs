@@ -41,3 +41,6 @@ pub mod config;
 pub mod cli;
 
 pub mod daemon;
+
+#[doc(hidden)]
+pub mod fuzzing;

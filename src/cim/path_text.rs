@@ -151,7 +151,8 @@ impl<'a> Reader<'a> {
         } else if let Ok(number) = text.parse() {
             KeyValue::Integer(number)
         } else if text.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c))
-            && let Ok(number) = text.parse()
+            && let Ok(number) = text.parse::<f64>()
+            && number.is_finite()
         {
             KeyValue::Real(number)
         } else {
@@ -301,6 +302,7 @@ mod tests {
         refused("A.b=\"é", 6);
         refused("A.b=\"x\"y", 7);
         refused("A.b=NaN", 4);
+        refused("A.b=1e999", 4);
         refused("A=", 2);
         refused("A=1,b=2", 3);
     }
