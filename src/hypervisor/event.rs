@@ -53,7 +53,8 @@ pub enum HostEvent {
         /// The number of the pass, from 1.
         iteration: u32,
     },
-    /// A job on a guest ended; the statistics tell how.
+    /// A job on a guest ended; the statistics tell how. libvirt keeps silent about some jobs that
+    /// were cancelled or failed: the call that began them says so.
     JobCompleted {
         /// The guest's UUID, lower case.
         uuid: String,

@@ -13,5 +13,7 @@ mod http_auth;
 mod http_limits;
 mod http_support;
 mod http_tls;
+mod hypervisor;
 mod transcripts;
 mod units;
+mod two_hosts;
