@@ -103,7 +103,6 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("main", &["telemetry", "checks", "cli", "config", "daemon"]),
-    ("main", &["cli", "config", "daemon", "telemetry"]),
     // No room of the program: what the targets in `fuzz/` call.
     ("fuzzing", &["cim", "xml"]),
 ];

@@ -521,7 +521,8 @@ fn two_hundred_requests_at_once_are_served() {
     runtime.block_on(async {
         for request in requests {
             let report = request.await.unwrap().unwrap();
-            let codes: Vec<_> = report.findings.iter().map(|finding| finding.code.clone()).collect();
+            let codes: Vec<_> =
+                report.findings.iter().map(|finding| finding.code.clone()).collect();
             assert_eq!(codes, ["VMX001"], "{report:?}");
         }
     });

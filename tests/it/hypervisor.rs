@@ -101,7 +101,7 @@ fn built_in_checks_between_real_hosts() {
     };
     let check = |inputs: &Inputs, expected: &[&str]| {
         let findings = builtin::run(inputs, &Levels::default());
-        let codes: Vec<_> = findings.iter().map(|finding| finding.code).collect();
+        let codes: Vec<_> = findings.iter().map(|finding| finding.code.clone()).collect();
         assert_eq!(codes, expected, "{findings:#?}");
         findings.into_iter().map(|finding| finding.message).collect::<Vec<_>>().join(" ")
     };

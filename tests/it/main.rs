@@ -15,5 +15,5 @@ mod http_support;
 mod http_tls;
 mod hypervisor;
 mod transcripts;
-mod units;
 mod two_hosts;
+mod units;
