@@ -24,6 +24,7 @@ use sd_notify::NotifyState;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
+    time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
@@ -106,15 +107,27 @@ impl Daemon {
         inherited: Vec<Inherited>,
         connector: Arc<dyn Connector>,
     ) -> Result<Self, StartError> {
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let started = Self::build(config, inherited, connector, tasks.clone(), stop.clone()).await;
+        if started.is_err() {
+            stop.cancel();
+            end(&tasks).await;
+        }
+        started
+    }
+
+    async fn build(
+        config: &Config,
+        inherited: Vec<Inherited>,
+        connector: Arc<dyn Connector>,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> Result<Self, StartError> {
         make_runtime_directory(&config.runtime_directory)?;
         let gate = Gate::new(config.checks.clone())?;
         let terms = watch::Sender::new(Arc::new(terms(config, gate)));
         let listeners = Listeners::bind(&config.http, inherited).await?;
         let repository = schema(&config.schema_directories)?;
-        // Whatever fails from here on, the guard stops what was begun.
-        let stop = CancellationToken::new();
-        let guard = stop.clone().drop_guard();
-        let tasks = TaskTracker::new();
         let hosts: Vec<Host> = config
             .hypervisors
             .iter()
@@ -134,7 +147,6 @@ impl Daemon {
         let operations = Operations::new(repository, registry, config.pull);
         let handler = Arc::new(operations.clone());
         let server = Server::start(listeners, &config.http, config.xml, handler)?;
-        let stop = guard.disarm();
         Ok(Self { server, operations, terms, tasks, stop, stop_timeout: config.stop_timeout })
     }
 
@@ -167,16 +179,20 @@ impl Daemon {
     /// in time.
     pub async fn stop(self) -> bool {
         let answered = self.server.stop(self.stop_timeout).await;
-        let rest = async {
-            self.operations.close().await;
-            self.stop.cancel();
-            self.tasks.close();
-            self.tasks.wait().await;
-        };
-        if tokio::time::timeout(LAST_PATIENCE, rest).await.is_err() {
-            warn!("a hypervisor call still hangs and is left behind");
+        if timeout(LAST_PATIENCE, self.operations.close()).await.is_err() {
+            warn!("an operation still hangs and is left behind");
         }
+        self.stop.cancel();
+        end(&self.tasks).await;
         answered
+    }
+}
+
+/// Waits for tasks that were told to stop.
+async fn end(tasks: &TaskTracker) {
+    tasks.close();
+    if timeout(LAST_PATIENCE, tasks.wait()).await.is_err() {
+        warn!("a hypervisor call still hangs and is left behind");
     }
 }
 

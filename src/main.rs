@@ -1,22 +1,21 @@
 //! The daemon's program: arguments and exit codes; everything else is in the library.
 
-use std::process::ExitCode;
-
 use clap::Parser;
 use virtcimd::{
     checks::SetupError,
     cli::{self, Cli, Command, exit, user::UserError},
     config::ConfigError,
     daemon::{self, StartError},
+    sys,
 };
 
 #[expect(clippy::print_stderr, reason = "the last words of a program belong on standard error")]
-fn main() -> ExitCode {
+fn main() {
     let code = run(&Cli::parse()).unwrap_or_else(|error| {
         eprintln!("virtcimd: {error:#}");
         exit_code(&error)
     });
-    code.into()
+    sys::end::process(code)
 }
 
 fn run(arguments: &Cli) -> anyhow::Result<u8> {

@@ -6,6 +6,7 @@ pub mod activation;
 pub mod blocking;
 pub mod cgroup;
 pub mod child;
+pub mod end;
 
 use std::{future::Future, pin::Pin, time::Instant};
 
