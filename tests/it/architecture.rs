@@ -102,13 +102,9 @@ const ROOMS: &[(&str, &[&str])] = &[
             "config",
         ],
     ),
-<<<<<<< Updated upstream
-    ("main", &["telemetry", "checks", "cli", "config", "daemon"]),
+    ("main", &["sys", "telemetry", "checks", "cli", "config", "daemon"]),
     // No room of the program: what the targets in `fuzz/` call.
     ("fuzzing", &["cim", "xml"]),
-=======
-    ("main", &["sys", "telemetry", "checks", "cli", "config", "daemon"]),
->>>>>>> Stashed changes
 ];
 
 /// Paths that only some rooms may name. `std::fs` is open to `repository`: it reads schema directories.
