@@ -23,7 +23,7 @@ use virtcimd::{
     },
     migration::DestinationPolicy,
     ops::{Answer, Context, Operations, Principal, PullLimits, Registry, Role},
-    providers::{self, CheckFailure, Host, Migrations, Prefix, Terms},
+    providers::{self, CheckFailure, Host, Migrations, Prefix, Server, Terms},
     repository::Repository,
     xml::{self, Limits, RequestBody},
 };
@@ -38,7 +38,9 @@ const NOT_COMPARED: &[(&str, &str)] = &[
 // Why we differ.
 const PROPERTY_LIST: &str =
     "a property list restricts what is returned, as DSP0200 says; libvirt-cim ignored it";
-const PROFILES: &str = "profiles are not advertised yet";
+const PROFILES: &str = "only profiles that are really implemented are registered";
+const BOTH_VERSIONS: &str = "clients look for either version of the profile";
+const NO_SLP: &str = "nothing is advertised by SLP";
 const SCOPE: &str = "devices and consoles are not in the model of a migration server";
 const SERVICE_AFFECTS: &str = "the migration service is found from the guest, as DSP1081 does it";
 const DESTINATION: &str = "what names no host is refused; libvirt-cim pasted it into a URI";
@@ -69,14 +71,15 @@ const DIFFERENCES: &[(&str, &str, &str)] = &[
         "adds KVM_VirtualSystemMigrationService KVM_VirtualSystemMigrationService MigrationService KVM_HostSystem vm",
         SERVICE_AFFECTS,
     ),
-    ("25", "lacks KVM_RegisteredProfile CIM:DSP1081-VirtualSystemMigration-0.8.1", PROFILES),
+    ("25", "adds KVM_RegisteredProfile CIM:DSP1081-VirtualSystemMigration-1.0.0", BOTH_VERSIONS),
+    ("25", "AdvertiseTypes of KVM_RegisteredProfile is [2] instead of [3]", NO_SLP),
     ("25", "adds KVM_ComputerSystem KVM_ComputerSystem peer1", SERVICE_AFFECTS),
-    ("26", "lacks KVM_RegisteredProfile CIM:DSP1081-VirtualSystemMigration-0.8.1", PROFILES),
+    ("26", "adds KVM_RegisteredProfile CIM:DSP1081-VirtualSystemMigration-1.0.0", BOTH_VERSIONS),
     ("26", "adds KVM_ComputerSystem KVM_ComputerSystem peer1", SERVICE_AFFECTS),
     (
         "27",
-        "lacks KVM_ElementConformsToProfile (KVM_RegisteredProfile CIM:DSP1081-VirtualSystemMigration-0.8.1) (KVM_VirtualSystemMigrationService KVM_VirtualSystemMigrationService MigrationService KVM_HostSystem vm)",
-        PROFILES,
+        "adds KVM_ElementConformsToProfile (KVM_RegisteredProfile CIM:DSP1081-VirtualSystemMigration-1.0.0) (KVM_VirtualSystemMigrationService KVM_VirtualSystemMigrationService MigrationService KVM_HostSystem vm)",
+        BOTH_VERSIONS,
     ),
     (
         "27",
@@ -115,13 +118,13 @@ const DIFFERENCES: &[(&str, &str, &str)] = &[
     ("28", "lacks KVM_RegisteredProfile CIM:DSP1041-ResourceAllocation-1.1.0c_n", PROFILES),
     ("28", "lacks KVM_RegisteredProfile CIM:DSP1041-ResourceAllocation-1.1.0c_p", PROFILES),
     ("28", "lacks KVM_RegisteredProfile CIM:DSP1043-AllocationCapabilities-1.0.0a", PROFILES),
-    ("28", "lacks KVM_RegisteredProfile CIM:DSP1057-VirtualSystem-1.0.0a", PROFILES),
     (
         "28",
         "adds KVM_VirtualSystemMigrationService KVM_VirtualSystemMigrationService MigrationService KVM_HostSystem vm",
         SERVICE_AFFECTS,
     ),
-    ("29", "lacks KVM_RegisteredProfile CIM:DSP1081-VirtualSystemMigration-0.8.1", PROFILES),
+    ("29", "adds KVM_RegisteredProfile CIM:DSP1081-VirtualSystemMigration-1.0.0", BOTH_VERSIONS),
+    ("29", "AdvertiseTypes of KVM_RegisteredProfile is [2] instead of [3]", NO_SLP),
     (
         "31",
         "error 4: DestinationHost: \"\" names no host: there is nothing at character 1",
@@ -261,6 +264,9 @@ impl Recorded {
         let host = Host { prefix: Prefix::Kvm, connection };
         let mut registry = Registry::default();
         providers::register(&mut registry, &host, &migrations).expect("one hypervisor");
+        let server =
+            Server { system: "vm".to_owned(), authenticates: true, max_operation_timeout: 600 };
+        providers::register_server(&mut registry, &server, &[host]).expect("one server");
         let operations = Operations::new(Repository::builtin(), registry, PullLimits::default());
         Self { operations, tasks, stop, _checks: checks }
     }
