@@ -150,8 +150,10 @@ pub enum Event {
     Prepared(Facts),
     /// What was being done is done.
     Did,
-    /// What was being done failed, or may have.
+    /// What was being done failed.
     Broke(Failure),
+    /// The report on what was being done was lost; it may still happen.
+    Lost(Failure),
     /// The guest asked to shut down is off.
     GuestOff,
     /// The guest stands still for the last pages, or post-copy began.
@@ -387,9 +389,10 @@ impl Job {
             (Phase::Queued, Event::Admitted) => self.to(Phase::Checking, &[Effect::RunGate]),
             (Phase::Checking, Event::GatePassed) => self.to(Phase::Preparing, &[Effect::Prepare]),
             (Phase::Preparing, Event::Prepared(facts)) => Self { facts, ..self }.begin(),
-            (Phase::Queued | Phase::Checking | Phase::Preparing, Event::Broke(failure)) => {
-                self.fail(failure)
-            }
+            (
+                Phase::Queued | Phase::Checking | Phase::Preparing,
+                Event::Broke(failure) | Event::Lost(failure),
+            ) => self.fail(failure),
             (Phase::Defining, Event::Did) if self.abort => self.confirm(),
             (Phase::Defining, Event::Did) => self.shut_down(),
             (Phase::ShuttingDown, Event::GuestOff) if self.abort => self.confirm(),
@@ -397,6 +400,9 @@ impl Job {
             (Phase::Starting, Event::Did) => Self { arrived: true, ..self }.confirm(),
             (Phase::Defining | Phase::ShuttingDown | Phase::Starting, Event::Broke(failure)) => {
                 Self { failure: Some(failure), ..self }.confirm()
+            }
+            (Phase::Defining | Phase::ShuttingDown | Phase::Starting, Event::Lost(failure)) => {
+                Self { failure: Some(failure), unclear: true, ..self }.confirm()
             }
             (Phase::Copying | Phase::Switching, Event::Switched { post_copy }) => {
                 let post_copy = self.post_copy || post_copy;
@@ -415,7 +421,9 @@ impl Job {
             }
             (Phase::Copying | Phase::Switching, Event::MoveEnded(ending)) => self.ended(ending),
             (Phase::CleaningUp, Event::Did) => Self { tries: 0, note: None, ..self }.confirm(),
-            (Phase::CleaningUp, Event::Broke(failure)) => self.retry(failure),
+            (Phase::CleaningUp, Event::Broke(failure) | Event::Lost(failure)) => {
+                self.retry(failure)
+            }
             (phase, event) => {
                 return Err(Refusal::Unexpected { phase, event: format!("{event:?}") });
             }

@@ -320,6 +320,10 @@ impl Job {
                 .because(Reason::GuestStopped, "the guest stopped before it was asked to")
                 .settle_home(sights);
         }
+        // The destination may still be about to carry out a start whose report was lost.
+        if back && self.starting && self.unclear && !self.impatient {
+            return self.wait(Doubt::InTransit);
+        }
         match destination {
             Sight::Present(_) if !back => self.start_destination(),
             _ => self

@@ -249,6 +249,17 @@ fn a_restart_in_doubt_starts_nothing() {
 }
 
 #[test]
+fn a_start_whose_report_was_lost_is_waited_for() {
+    let job = prepared(MigrationType::Restart, PERSISTENT);
+    let off = sights(seen(Activity::Off), seen(Activity::Off));
+    let events = vec![Event::Did, Event::GuestOff, Event::Lost(broke()), off.clone()];
+    let job = check(job, events, Phase::Confirming, &[Effect::InspectLater]);
+    let there = sights(seen(Activity::Off), seen(Activity::Running));
+    check(job.clone(), vec![there], Phase::CleaningUp, &[Effect::UndefineSource]);
+    check(job, vec![Event::PatienceOver, off], Phase::CleaningUp, &[Effect::StartSource]);
+}
+
+#[test]
 fn a_restart_whose_guest_stays_up_fails_at_the_source() {
     let timeout = Failure::new(Reason::ShutdownTimeout, "120 s");
     let job = prepared(MigrationType::Restart, PERSISTENT);
@@ -445,6 +456,8 @@ struct World {
     shutting_down: bool,
     /// Paused by the executor for the sake of the migration.
     suspended: bool,
+    /// A start at the destination whose report was lost and that is still to happen.
+    starting_late: bool,
     dice: Dice,
     job: Job,
     effects: VecDeque<Effect>,
@@ -474,6 +487,7 @@ impl World {
             stopped: false,
             shutting_down: false,
             suspended: false,
+            starting_late: false,
             dice: Dice(dice.into()),
             job: Job::new(terms),
             effects: VecDeque::new(),
@@ -590,6 +604,9 @@ impl World {
             self.shutting_down = false;
             self.source.stop();
         }
+        if self.starting_late && fault != 1 {
+            self.start_late();
+        }
         let Some(stage) = self.moving else { return };
         self.log.push(format!("libvirt: {stage:?} fault {fault}"));
         if self.terms.migration_type == MigrationType::Offline {
@@ -662,6 +679,13 @@ impl World {
         }
         if self.moving.is_none() && self.dice.roll(2) == 0 {
             self.reap_half();
+        }
+    }
+
+    fn start_late(&mut self) {
+        self.starting_late = false;
+        if self.destination.active.is_none() && self.destination.defined {
+            self.destination.active = Some(Activity::Running);
         }
     }
 
@@ -744,13 +768,20 @@ impl World {
 
     /// A call that changes one host: it may fail, and it may fail after it has worked.
     fn call(&mut self, effect: Effect) {
-        let luck = self.dice.roll(6);
+        let luck = self.dice.roll(8);
+        if luck == 5 && effect == Effect::StartDestination && !self.destination.cut {
+            self.starting_late = true;
+            self.tell(Event::Lost(broke()));
+            return;
+        }
         let works = luck != 2 && self.change(effect);
         if luck == 4 {
             self.check_safe();
             self.crash();
         } else if works && luck != 3 {
             self.tell(Event::Did);
+        } else if luck == 3 {
+            self.tell(Event::Lost(broke()));
         } else {
             self.tell(Event::Broke(broke()));
         }
@@ -923,6 +954,9 @@ impl World {
     fn lose_patience(&mut self) {
         while self.terms.migration_type == MigrationType::Offline && self.moving.is_some() {
             self.tick();
+        }
+        if self.starting_late {
+            self.start_late();
         }
         self.waiting = None;
         self.tell(Event::PatienceOver);
@@ -1120,6 +1154,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         facts,
         Just(Event::Did),
         Just(Event::Broke(broke())),
+        Just(Event::Lost(broke())),
         Just(Event::GuestOff),
         any::<bool>().prop_map(|post_copy| Event::Switched { post_copy }),
         prop::sample::select(vec![
