@@ -2,10 +2,13 @@
 //! daemon, behind a gate of check programs that every migration must pass.
 //!
 //! Each module is a room of the house described in `docs/ARCHITECTURE.md`; a room uses only rooms
-//! listed before it. This is the library of this package's two programs; its API is not stable.
+//! listed before it. Without the feature `daemon` only the model and its parsers are built: what fuzzing
+//! needs. This is the library of this package's two programs; its API is not stable.
 
+#[cfg(feature = "daemon")]
 pub mod sys;
 
+#[cfg(feature = "daemon")]
 pub mod telemetry;
 
 pub mod cim;
@@ -18,28 +21,40 @@ pub mod query;
 
 pub mod repository;
 
+#[cfg(feature = "daemon")]
 pub mod store;
 
+#[cfg(feature = "daemon")]
 pub mod hypervisor;
 
+#[cfg(feature = "daemon")]
 pub mod checks;
 
+#[cfg(feature = "daemon")]
 pub mod migration;
 
+#[cfg(feature = "daemon")]
 pub mod client;
 
+#[cfg(feature = "daemon")]
 pub mod indications;
 
+#[cfg(feature = "daemon")]
 pub mod ops;
 
+#[cfg(feature = "daemon")]
 pub mod providers;
 
+#[cfg(feature = "daemon")]
 pub mod http;
 
+#[cfg(feature = "daemon")]
 pub mod config;
 
+#[cfg(feature = "daemon")]
 pub mod cli;
 
+#[cfg(feature = "daemon")]
 pub mod daemon;
 
 #[doc(hidden)]
