@@ -3,7 +3,7 @@
 use clap::Parser;
 use virtcimd::{
     checks::SetupError,
-    cli::{self, Cli, Command, exit, user::UserError},
+    cli::{self, Cli, Command, checks::ChecksError, exit, user::UserError},
     config::ConfigError,
     daemon::{self, StartError},
     sys,
@@ -30,12 +30,15 @@ fn run(arguments: &Cli) -> anyhow::Result<u8> {
             daemon::serve(file, &arguments.overrides())?;
             Ok(exit::OK)
         }
-        Command::Checks(_) => Ok(exit::SOFTWARE),
+        Command::Checks(command) => Ok(cli::checks::run(command, file)?),
     }
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {
     if let Some(error) = error.downcast_ref::<UserError>() {
+        return error.exit_code();
+    }
+    if let Some(error) = error.downcast_ref::<ChecksError>() {
         return error.exit_code();
     }
     match error.downcast_ref::<StartError>() {

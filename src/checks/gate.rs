@@ -23,10 +23,13 @@ use super::{
     supervise::{Check, Surroundings},
     text,
 };
-use crate::sys::{
-    blocking::{SlotError, Slots},
-    cgroup::Subtree,
-    child::{Bounds, Limits, Spawner, StartError, Stop, User, UserError},
+use crate::{
+    sys::{
+        blocking::{SlotError, Slots},
+        cgroup::Subtree,
+        child::{Bounds, Limits, Spawner, StartError, Stop, User, UserError},
+    },
+    telemetry::Chain,
 };
 
 /// How many look-throughs of the check directories may be under way; more only if a directory hangs.
@@ -122,13 +125,28 @@ impl Options {
     pub fn total(parallel: NonZeroUsize) -> NonZeroUsize {
         parallel.saturating_mul(NonZeroUsize::MIN.saturating_add(3))
     }
+
+    /// Where checks are looked for, by absolute paths.
+    ///
+    /// # Errors
+    /// [`SetupError::Directory`].
+    pub fn directories(&self) -> Result<Directories, SetupError> {
+        let absolute = |path: &Path| {
+            std::path::absolute(path)
+                .map_err(|source| SetupError::Directory { path: path.to_owned(), source })
+        };
+        Ok(Directories {
+            admin: absolute(&self.directory)?,
+            vendor: self.vendor_directory.as_deref().map(absolute).transpose()?,
+        })
+    }
 }
 
 /// Why there is no gate.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     /// `checks.user` can't be.
-    #[error("checks.user: {0}")]
+    #[error("checks.user is of no use")]
     User(#[from] UserError),
     /// No process that starts the checks.
     #[error("can't start the process that starts checks")]
@@ -218,14 +236,7 @@ impl Gate {
         subtree: Option<Arc<Subtree>>,
     ) -> Result<Self, SetupError> {
         let user = options.user.as_deref().map(User::named).transpose()?;
-        let absolute = |path: &Path| {
-            std::path::absolute(path)
-                .map_err(|source| SetupError::Directory { path: path.to_owned(), source })
-        };
-        let directories = Directories {
-            admin: absolute(&options.directory)?,
-            vendor: options.vendor_directory.as_deref().map(absolute).transpose()?,
-        };
+        let directories = options.directories()?;
         let total = options.parallel_total.get();
         Ok(Self(Arc::new(Inner {
             user,
@@ -371,6 +382,7 @@ impl Gate {
         match self.0.discoveries.run_within(deadline, prepare).await {
             Ok((discovery, Ok(file))) => Ok((discovery, file)),
             Ok((_, Err(error))) => {
+                let error = Chain(&error);
                 tracing::error!(%error, "the checks can't be given their parameters");
                 let directory = text::display(self.0.options.runtime_directory.as_os_str());
                 let why = format!("the checks can't be given their parameters: {error}");

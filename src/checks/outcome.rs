@@ -155,7 +155,7 @@ impl Outcome {
     }
 
     /// The findings: the verdict's first.
-    pub(super) fn findings(&self) -> Vec<Finding> {
+    pub fn findings(&self) -> Vec<Finding> {
         let verdict = self.verdict.code().zip(self.reason()).map(|(code, reason)| {
             let message = format!("Migration check `{}' failed: {reason}", self.name);
             self.finding(code, Severity::Error, message, vec![reason], self.remedies())

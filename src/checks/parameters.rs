@@ -102,11 +102,11 @@ fn name_of(character: char) -> &'static str {
 /// Why the checks can't be given their parameters.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FileError {
-    #[error("the directory `{}' can't be made: {source}", path.display())]
+    #[error("the directory `{}' can't be made", path.display())]
     Directory { path: PathBuf, source: io::Error },
-    #[error("the directory is not private: {0}")]
-    Unsafe(Distrust),
-    #[error("`{}' can't be written: {source}", path.display())]
+    #[error("the directory is not private")]
+    Unsafe(#[source] Distrust),
+    #[error("`{}' can't be written", path.display())]
     File { path: PathBuf, source: io::Error },
 }
 

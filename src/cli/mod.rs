@@ -36,6 +36,8 @@ pub mod exit {
     pub const IO: u8 = 74;
     /// The configuration is wrong.
     pub const CONFIG: u8 = 78;
+    /// Ended by an interrupt, as shells tell it.
+    pub const INTERRUPTED: u8 = 130;
 }
 
 /// Migration gate and CIM-XML server for libvirt hosts

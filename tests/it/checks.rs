@@ -629,5 +629,6 @@ fn an_unknown_user_is_no_gate() {
     let mut place = Place::new();
     place.options.user = Some("no-such-user".into());
     let error = Gate::new(place.options.clone()).unwrap_err();
-    assert_eq!(error.to_string(), "checks.user: there is no user `no-such-user'");
+    let source = std::error::Error::source(&error).unwrap();
+    assert_eq!(source.to_string(), "there is no user `no-such-user'");
 }
