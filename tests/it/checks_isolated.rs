@@ -212,10 +212,10 @@ fn a_killed_daemon_takes_its_checks_along_without_control_groups() {
 }
 
 /// Prints the messages of a run, as the part of a test that looks at them.
+#[expect(clippy::print_stdout, reason = "the other process reads it")]
 fn print_messages(options: Options) {
     let gate = Gate::new(options).unwrap();
     for finding in run(&gate, Place::new().request()).unwrap().report().findings {
-        #[expect(clippy::print_stdout, reason = "the other process reads it")]
         println!("{}", message(&finding));
     }
 }

@@ -3,6 +3,7 @@
 
 mod architecture;
 mod checks;
+mod checks_cli;
 mod checks_isolated;
 mod checks_support;
 mod config;
