@@ -38,7 +38,7 @@ def test_a_refusal_is_false_for_pywbem_and_says_why(gate, checks, connection):
 def test_other_clients_read_the_word(gate, checks, daemon):
     checks.add("10-bad", "exit 1")
     gate.check()
-    request = gate.connection.last_raw_request.decode()
+    request = gate.connection.last_raw_request
     reply = daemon.post(request, {"User-Agent": "some Java program"})
     assert "<VALUE>FALSE</VALUE>" in reply.text
 

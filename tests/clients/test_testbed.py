@@ -1,6 +1,5 @@
 """The gate between two real libvirt hosts, for real QEMU guests."""
 
-import subprocess
 import sys
 
 import harness
@@ -92,16 +91,19 @@ def test_a_check_keeps_it(gate, guest, bed_checks):
 
 
 def test_its_state_is_seen(gate, guest, bed):
-    def enabled():
-        return gate.connection.GetInstance(gate.guest("web"))["EnabledState"]
+    """The daemon learns of a change by an event, a moment after it has happened."""
 
-    assert enabled() == 2
+    def shows(state):
+        path = gate.guest("web")
+        return wait_until(lambda: gate.connection.GetInstance(path)["EnabledState"] == state, harness.PATIENCE)
+
+    assert shows(2)
     bed.a.run("virsh", "suspend", "web")
-    assert enabled() == 9
+    assert shows(9)
     bed.a.run("virsh", "resume", "web")
-    assert enabled() == 2
+    assert shows(2)
     bed.a.run("virsh", "destroy", "web")
-    assert enabled() == 3
+    assert shows(3)
 
 
 def test_the_name_is_taken_at_the_destination(gate, guest, bed):
@@ -150,18 +152,26 @@ def test_the_daemon_survives_its_libvirtd(gate, guest, bed):
     assert gate.check("web", "hostb")[0] is True
 
 
-def test_inside_a_host(bed, guest, bed_checks, tmp_path):
+@pytest.fixture
+def daemon_inside(bed, bed_checks, tmp_path, monkeypatch):
     """As it is installed: on the host, with its libvirtd, reaching the other one by name."""
+    monkeypatch.setenv("TESTBED_DIR", str(bed.directory))
     config = CONFIG.format(uri="qemu:///system", peer=bed.b.peer_uri("tls"), checks=bed_checks.directory)
-    path = tmp_path / "virtcimd.toml"
-    path.write_text(config)
-    environment = {**bed.a.environment(), "TESTBED_DIR": str(bed.directory)}
-    done = subprocess.run(
-        [TESTBED, "run", "hosta", harness.program(), "--config", path, "checks", "run", "web", "--destination", "hostb"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=harness.PATIENCE,
-        check=False,
-    )
+    daemon = harness.Daemon(tmp_path, config, command=[TESTBED, "run", "hosta"]).start()
+    yield daemon
+    assert daemon.stop() == 0, daemon.log()
+
+
+def test_virtcimctl_inside_a_host(bed, guest, bed_checks, daemon_inside):
+    def check():
+        command = [str(harness.program("virtcimctl")), "--url", daemon_inside.url, "check", "web", "hostb"]
+        return bed.a.run(*command, "--transport", "tls-strict", check=False)
+
+    bed_checks.clear()
+    done = check()
     assert done.returncode == 0, done.stdout + done.stderr
+    bed_checks.add("10-bad", "echo not from here; exit 1")
+    done = check()
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "10-bad" in done.stdout
+    assert "not from here" in done.stdout

@@ -68,8 +68,13 @@ def test_associations(cli, host, service):
     assert "MigrationService" in cli("ai", host, options=["-ac", "KVM_HostedService"])
     assert "KVM_HostedService" in cli("rin", service, options=["-arc", "KVM_HostedService"])
     assert "Antecedent=" in cli("ri", service, options=["-arc", "KVM_HostedService"])
-    for operation in ("ain", "ai", "rin", "ri"):
+    for operation in ("ain", "rin", "ri"):
         cli(operation, GUEST)
+
+
+@pytest.mark.xfail(strict=True, reason="wbemcli stops at EmbeddedObject on the empty array ComponentSetting")
+def test_all_associators_of_a_guest(cli):
+    cli("ai", GUEST)
 
 
 def test_the_gate(cli, checks, gate, service):
