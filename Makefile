@@ -45,11 +45,16 @@ FUZZ_SECONDS ?= 60
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZ_SECONDS (60) each
 	tools/deps build fuzz
-	tools/fuzz $(FUZZ_SECONDS)
+	fuzz/run $(FUZZ_SECONDS)
 
 .PHONY: man
-man: ## render the manual pages to target/man
-	tools/man target/man
+man: ## render the manual pages as text into target/man; warnings are errors
+	@mkdir -p target/man
+	@for page in docs/man/*; do \
+		warnings=$$(MANWIDTH=120 man --warnings --local-file "$$page" 2>&1 >"target/man/$${page##*/}.txt"); \
+		[ -z "$$warnings" ] || { echo "$$warnings"; exit 1; }; \
+	done
+	@ls target/man/*.txt
 
 .PHONY: clean
 clean: ## remove what was built, and a test bed that was left up
@@ -93,7 +98,8 @@ test-clients: build-bins
 	@$(PYTHON) -m pytest tests/clients tests/python tests/testbed
 
 fuzz-smoke:
-	@tools/fuzz 5
+	@if command -v cargo-fuzz >/dev/null; then fuzz/run 5; \
+	else echo "NOT FUZZED: cargo-fuzz is missing (tools/deps fuzz)"; fi
 
 .PHONY: build-bins
 build-bins:
@@ -104,3 +110,27 @@ build-bins:
 .PHONY: build
 build: ## build the release binaries, which `make install` installs
 	cargo build --release --bins
+
+# Settings and checks that are there already are the administrator's.
+.PHONY: install
+install: ## install under DESTDIR what `make build` has built
+	install -D -m 755 target/release/virtcimd $(DESTDIR)$(PREFIX)/sbin/virtcimd
+	install -D -m 755 target/release/virtcimctl $(DESTDIR)$(PREFIX)/bin/virtcimctl
+	install -d -m 755 $(DESTDIR)$(UNITDIR) $(DESTDIR)$(PREFIX)/libexec/extchecks
+	sed 's|/usr/sbin/|$(PREFIX)/sbin/|' systemd/virtcimd.service >$(DESTDIR)$(UNITDIR)/virtcimd.service
+	install -m 644 systemd/virtcimd.socket $(DESTDIR)$(UNITDIR)/
+	install -D -m 644 systemd/virtcimd.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/virtcimd.conf
+	install -D -m 644 systemd/virtcimd.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/virtcimd.conf
+	install -d -m 750 $(DESTDIR)$(SYSCONFDIR)/virtcimd
+	test -e $(DESTDIR)$(SYSCONFDIR)/virtcimd/virtcimd.toml || \
+		install -m 640 config/virtcimd.toml $(DESTDIR)$(SYSCONFDIR)/virtcimd/virtcimd.toml
+	install -d -m 755 $(DESTDIR)$(PREFIX)/share/doc/virtcimd/checks
+	install -m 755 config/checks/* $(DESTDIR)$(PREFIX)/share/doc/virtcimd/checks/
+	install -m 644 README.md CHANGELOG.md COPYING docs/*.md $(DESTDIR)$(PREFIX)/share/doc/virtcimd/
+	for page in docs/man/*; do \
+		install -D -m 644 "$$page" "$(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}"; \
+	done
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/,bash-completion/completions zsh/site-functions fish/vendor_completions.d)
+	target/release/virtcimctl completions bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/virtcimctl
+	target/release/virtcimctl completions zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_virtcimctl
+	target/release/virtcimctl completions fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/virtcimctl.fish
