@@ -11,7 +11,7 @@ use crate::{
     },
     cim::{CimName, InstancePath},
     hypervisor::{Domain, Migrator},
-    migration::{DestinationPolicy, Driver, MigrationType, Settings, Target},
+    migration::{DestinationPolicy, MigrationType, Settings, Target},
     ops::{Arguments, ProviderError},
 };
 
@@ -50,12 +50,7 @@ impl Plan {
             let text = "Migration with special ssh key is not enabled in config file.";
             return Err(failed(text));
         }
-        let driver = match prefix {
-            Prefix::Kvm => Driver::Qemu,
-            Prefix::Xen => Driver::Xen,
-            Prefix::Lxc => Driver::Lxc,
-        };
-        let target = policy.resolve(driver, &destination, asked.transport)?;
+        let target = policy.resolve(prefix.driver(), &destination, asked.transport)?;
         let settings = Settings::decide(asked.settings, policy)?;
         let check_parameters = asked.check_parameters;
         Ok(Self { guest, guest_name, settings, target, check_parameters })

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::cim::CimName;
+use crate::{cim::CimName, migration::Driver};
 
 /// Which family of classes serves a hypervisor connection.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -40,6 +40,15 @@ impl Prefix {
             Self::Lxc
         } else {
             Self::Kvm
+        }
+    }
+
+    /// The libvirt driver that destinations of its guests have.
+    pub fn driver(self) -> Driver {
+        match self {
+            Self::Kvm => Driver::Qemu,
+            Self::Xen => Driver::Xen,
+            Self::Lxc => Driver::Lxc,
         }
     }
 

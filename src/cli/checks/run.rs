@@ -23,7 +23,6 @@ use crate::{
         libvirt::{LibvirtConnector, LibvirtOptions},
     },
     migration::{Driver, Target},
-    providers::Prefix,
     telemetry::Chain,
 };
 
@@ -38,7 +37,7 @@ pub(super) struct Asked<'a> {
 struct Found {
     source: Arc<dyn Migrator>,
     uri: String,
-    prefix: Prefix,
+    driver: Driver,
     guest: Domain,
 }
 
@@ -86,9 +85,9 @@ fn find(
 ) -> Result<Result<Found, String>, ChecksError> {
     let (mut silent, mut unknown) = (Vec::new(), None);
     for hypervisor in &config.hypervisors {
-        let prefix = hypervisor.prefix;
+        let driver = hypervisor.prefix.driver();
         match look_up(&hypervisor.uri, guest, connector) {
-            Ok((source, uri, guest)) => return Ok(Ok(Found { source, uri, prefix, guest })),
+            Ok((source, uri, guest)) => return Ok(Ok(Found { source, uri, driver, guest })),
             Err(error @ HypervisorError::NotFound { .. }) => unknown = Some(error),
             Err(error) => silent.push(Chain(&error).to_string()),
         }
@@ -117,12 +116,8 @@ fn target(
     found: Option<&Found>,
 ) -> Result<Option<Target>, ChecksError> {
     let Some(destination) = asked.destination else { return Ok(None) };
-    let first = config.hypervisors.first().map(|hypervisor| hypervisor.prefix);
-    let driver = match found.map(|found| found.prefix).or(first) {
-        Some(Prefix::Kvm) | None => Driver::Qemu,
-        Some(Prefix::Xen) => Driver::Xen,
-        Some(Prefix::Lxc) => Driver::Lxc,
-    };
+    let first = config.hypervisors.first().map(|hypervisor| hypervisor.prefix.driver());
+    let driver = found.map(|found| found.driver).or(first).unwrap_or(Driver::Qemu);
     let target = config.migration.policy.resolve(driver, destination, None);
     let failed = |source| ChecksError::Destination { destination: destination.to_owned(), source };
     target.map(Some).map_err(failed)
