@@ -191,13 +191,13 @@ fn show(
 ) -> Result<u8, ChecksError> {
     let mut table = Table::new(["CHECK", "VERDICT", "TIME", "REASON"]);
     for finding in &examination.builtin {
-        table.row([finding.code, word(finding.severity), "", &finding.message]);
+        table.row([&finding.code, word(finding.severity), "", &finding.message]);
     }
     if built_in && examination.builtin.is_empty() {
         table.row(["built-in checks", "passed", "", ""]);
     }
     for finding in &examination.directories {
-        table.row([finding.code, word(finding.severity), "", &finding.message]);
+        table.row([&finding.code, word(finding.severity), "", &finding.message]);
     }
     for outcome in &examination.programs {
         let time = milliseconds(outcome);
