@@ -130,13 +130,13 @@ impl Store {
         .await
     }
 
-    /// Forgets jobs that ended before that time; says how many.
+    /// Forgets jobs that ended before that time and that clients no longer see; says how many.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn forget_jobs(&self, ended_before: i64) -> Result<usize, StoreError> {
         self.call(move |connection| {
-            let sql = "DELETE FROM jobs WHERE over = 1 AND ended < ?";
+            let sql = "DELETE FROM jobs WHERE over = 1 AND removed IS NOT NULL AND ended < ?";
             Ok(connection.execute(sql, [ended_before])?)
         })
         .await

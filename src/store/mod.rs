@@ -88,6 +88,16 @@ impl Store {
         }
     }
 
+    /// Makes the disk look full beyond so many pages.
+    #[cfg(test)]
+    pub(crate) async fn limit_pages(&self, pages: u32) {
+        let set = move |connection: &mut Connection| {
+            let sql = format!("PRAGMA max_page_count = {pages}");
+            Ok(connection.query_row(&sql, [], |_| Ok(()))?)
+        };
+        self.call(set).await.expect("a limit");
+    }
+
     async fn call<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,

@@ -82,8 +82,11 @@ async fn jobs_are_found_by_what_became_of_them() {
     assert_eq!(ids(&store, history(30, 10)).await, ["hidden", "new", "running"]);
     assert_eq!(ids(&store, history(0, 2)).await, ["hidden", "new"]);
     store.set_findings("old".to_owned(), vec!["x".to_owned()]).await.expect("stored");
+    assert_eq!(store.forget_jobs(30).await.expect("asked"), 0, "clients still see it");
+    let hidden = JobRow { removed: Some(50), ..ended("old", 1, 10) };
+    store.update_job(hidden).await.expect("updated");
     assert_eq!(store.forget_jobs(30).await.expect("forgotten"), 1);
-    assert_eq!(ids(&store, Jobs::Visible).await, ["running", "new"]);
+    assert_eq!(ids(&store, history(0, 9)).await, ["hidden", "new", "running"]);
     assert_eq!(store.findings("old".to_owned()).await.expect("read"), [""; 0]);
     store.close().await;
 }
@@ -248,14 +251,7 @@ async fn a_full_disk_is_said_and_passes() {
     let directory = tempfile::tempdir().expect("a directory");
     let store = Store::open(&directory.path().join("db")).await.expect("a new store");
     store.insert_job(job("a", 1)).await.expect("inserted");
-    let limit = async |pages: u32| {
-        let set = move |connection: &mut Connection| {
-            let sql = format!("PRAGMA max_page_count = {pages}");
-            Ok(connection.query_row(&sql, [], |_| Ok(()))?)
-        };
-        store.call(set).await.expect("a limit");
-    };
-    limit(1).await;
+    store.limit_pages(1).await;
     let large = JobRow { request: "x".repeat(1 << 20), ..job("b", 2) };
     let error = store.insert_job(large.clone()).await.expect_err("no room");
     assert!(matches!(error, StoreError::Full), "{error:?}");
@@ -264,7 +260,7 @@ async fn a_full_disk_is_said_and_passes() {
     assert!(matches!(store.update_job(grown).await, Err(StoreError::Full)));
     assert_eq!(store.job("a".to_owned()).await.expect("read"), Some(job("a", 1)));
     assert_eq!(ids(&store, Jobs::Visible).await, ["a"]);
-    limit(1 << 20).await;
+    store.limit_pages(1 << 20).await;
     store.insert_job(large).await.expect("room again");
     assert_eq!(ids(&store, Jobs::Visible).await, ["a", "b"]);
     store.close().await;
