@@ -92,6 +92,20 @@ struct FakeGuest {
     job: Option<JobStats>,
     completed: Option<JobStats>,
     cancelled: bool,
+    ignores_shutdown: bool,
+}
+
+impl FakeGuest {
+    fn new(domain: Domain, xml: &str) -> Self {
+        Self {
+            domain,
+            xml: xml.to_owned(),
+            job: None,
+            completed: None,
+            cancelled: false,
+            ignores_shutdown: false,
+        }
+    }
 }
 
 /// A call that blocks; dropping this lets it go on.
@@ -142,9 +156,7 @@ impl FakeHypervisor {
 
     /// Adds a guest without a word to anybody, as if the event were lost.
     pub fn add_guest_silently(&self, domain: Domain, xml: &str) {
-        let guest =
-            FakeGuest { domain, xml: xml.to_owned(), job: None, completed: None, cancelled: false };
-        self.lock().guests.insert(guest.domain.name.clone(), guest);
+        self.lock().guests.insert(domain.name.clone(), FakeGuest::new(domain, xml));
     }
 
     /// Changes a guest and tells watchers `change`.
@@ -177,6 +189,11 @@ impl FakeHypervisor {
                 operation,
                 ..JobStats::default()
             });
+    }
+
+    /// Lets a guest ignore requests to shut down.
+    pub fn ignore_shutdown(&self, name: &str) {
+        self.lock().guests.get_mut(name).expect("the guest exists").ignores_shutdown = true;
     }
 
     /// Changes what `host` answers.
@@ -308,13 +325,20 @@ impl FakeHypervisor {
         to: DomainState,
         change: Lifecycle,
     ) -> Result<(), HypervisorError> {
-        let uuid = self.with_guest(call, name, |guest| {
+        let uuid = {
+            let mut state = self.enter(call)?;
+            let guest = state.guests.get_mut(name).ok_or_else(|| no_such_name(name))?;
             if !from.contains(&guest.domain.state) {
                 return Err(invalid(format!("domain is {:?}", guest.domain.state)));
             }
             guest.domain.state = to;
-            Ok(guest.domain.uuid.clone())
-        })?;
+            guest.domain.reason = 0;
+            let (uuid, persistent) = (guest.domain.uuid.clone(), guest.domain.persistent);
+            if to == DomainState::Shutoff && !persistent {
+                state.guests.remove(name);
+            }
+            uuid
+        };
         self.tell(uuid, name.to_owned(), change);
         Ok(())
     }
@@ -510,19 +534,18 @@ impl Migrator for FakeHypervisor {
         let job = found.job.take();
         copied?;
         found.completed = job.map(|job| JobStats { kind: JobKind::Completed, ..job });
-        let moved = FakeGuest {
-            domain: Domain {
-                name: order.destination_name.clone().unwrap_or_else(|| guest.to_owned()),
-                persistent: order.persist_destination,
-                ..found.domain.clone()
-            },
-            xml: order.destination_xml.clone().unwrap_or_else(|| found.xml.clone()),
-            job: None,
-            completed: None,
-            cancelled: false,
+        let domain = Domain {
+            name: order.destination_name.clone().unwrap_or_else(|| guest.to_owned()),
+            persistent: order.persist_destination,
+            autostart: false,
+            ..found.domain.clone()
         };
+        let xml = order.destination_xml.clone().unwrap_or_else(|| found.xml.clone());
+        let moved = FakeGuest::new(domain, &xml);
         let uuid = found.domain.uuid.clone();
         found.domain.state = DomainState::Shutoff;
+        // VIR_DOMAIN_SHUTOFF_MIGRATED
+        found.domain.reason = 4;
         if order.undefine_source || !found.domain.persistent {
             state.guests.remove(guest);
         }
@@ -579,6 +602,9 @@ impl Migrator for FakeHypervisor {
     }
 
     fn shutdown(&self, guest: &str) -> Result<(), HypervisorError> {
+        if self.lock().guests.get(guest).is_some_and(|found| found.ignores_shutdown) {
+            return self.with_guest("shutdown", guest, |_| Ok(()));
+        }
         let from = [DomainState::Running];
         self.transition("shutdown", guest, &from, DomainState::Shutoff, Lifecycle::Stopped)
     }
@@ -618,7 +644,12 @@ impl Migrator for FakeHypervisor {
         let (Some(name), Some(uuid)) = (root.text_at("name"), root.text_at("uuid")) else {
             return Err(libvirt(27, "XML error: name or uuid is missing"));
         };
-        let mut domain = FakeHypervisor::guest(name, uuid, DomainState::Shutoff);
+        let same = self.lock().guests.get(name).map(|guest| guest.domain.clone());
+        let mut domain = match same {
+            Some(same) if same.uuid == uuid => Domain { persistent: true, ..same },
+            Some(_) => return Err(libvirt(9, format!("domain '{name}' already exists"))),
+            None => FakeHypervisor::guest(name, uuid, DomainState::Shutoff),
+        };
         domain.config = DomainConfig::of(&root);
         self.add_guest(domain, xml);
         Ok(())
