@@ -16,6 +16,8 @@ use std::{
     str::FromStr,
 };
 
+use serde::{Deserialize, Serialize};
+
 /// The longest name that DNS can carry.
 const MAX_NAME: usize = 253;
 /// The longest part of a name between two dots.
@@ -217,7 +219,7 @@ impl HostName {
 }
 
 /// How the destination's libvirtd is reached.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[expect(missing_docs, reason = "the names are libvirt's and the model's")]
 pub enum Transport {
     Ssh,
@@ -384,7 +386,7 @@ impl Default for DestinationPolicy {
 }
 
 /// A destination that is allowed, and how it is reached.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Target {
     /// As the client named it.
     pub name: String,

@@ -552,7 +552,7 @@ impl Phase {
     }
 
     /// A host may have been changed and both must be looked at before the job ends.
-    fn touches_hosts(self) -> bool {
+    pub fn touches_hosts(self) -> bool {
         match self {
             Self::Defining
             | Self::ShuttingDown

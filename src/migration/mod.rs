@@ -1,6 +1,7 @@
 //! The migration machine: typed settings, destinations, plan, job, executor.
 
 mod destination;
+mod executor;
 pub mod job;
 mod plan;
 mod progress;
@@ -10,6 +11,10 @@ mod settings;
 pub use destination::{
     AllowedDestination, AllowedError, Destination, DestinationError, DestinationPolicy, Driver,
     Host, HostName, NamedDestination, Target, TargetError, Transport,
+};
+pub use executor::{
+    AskGate, CommandError, JobChange, JobView, MigrationHandle, Options, Parts, Question, Removal,
+    Request, SubmitError,
 };
 pub use plan::{
     DestinationFacts, DiskEdit, Edits, GraphicsEdit, GuestName, Mode, NetworkEdit, NetworkSource,

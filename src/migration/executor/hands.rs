@@ -1,0 +1,390 @@
+//! The executor's hands: what is done on both hosts, and what is seen there.
+//!
+//! Questions have a deadline. Deeds have none: a deed that goes on after its deadline would be mistaken
+//! for one that failed. A dead connection ends both, for libvirt asks the other end for signs of life.
+//!
+//! Guests are found by their UUID, so that one renamed meanwhile is still the same guest. What would
+//! hurt if the guest had changed since it was looked at is looked at once more, in the same call.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    hypervisor::{
+        Connection, Connector, Domain, DomainState, HypervisorError, JobKind, JobOperation,
+        JobStats, Migrator, XmlForm,
+    },
+    migration::{
+        DestinationFacts, SourceFacts,
+        job::{Activity, Effect, Facts, Presence, Sight, Sights},
+    },
+    sys::blocking::{SlotError, Slots},
+};
+
+/// The longest a question to a destination may take.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// VIR_ERR_OPERATION_INVALID.
+const OPERATION_INVALID: u32 = 55;
+
+/// virDomainRunningReason: post-copy under way, broken.
+const RUNNING_POST_COPY: i32 = 10;
+const RUNNING_POST_COPY_FAILED: i32 = 11;
+/// virDomainPausedReason: for a migration, while it starts, post-copy under way, broken.
+const PAUSED_MIGRATION: i32 = 2;
+const PAUSED_STARTING_UP: i32 = 11;
+const PAUSED_POST_COPY: i32 = 12;
+const PAUSED_POST_COPY_FAILED: i32 = 13;
+/// virDomainShutoffReason: left for another host.
+const SHUTOFF_MIGRATED: i32 = 4;
+
+/// Both hosts of one job.
+pub(super) struct Hands {
+    pub(super) guest_uuid: String,
+    /// The URI of the source, for errors.
+    pub(super) hypervisor: String,
+    /// `None` if the hypervisor is not configured any more.
+    pub(super) source: Option<Connection>,
+    pub(super) destination_uri: String,
+    pub(super) connector: Arc<dyn Connector>,
+    pub(super) slots: Slots,
+    /// Kept while it works: some drivers' hosts live as long as the connection.
+    pub(super) destination: Opened,
+}
+
+/// A connection to a destination. To close one may block, so a blocking thread does it.
+#[derive(Default)]
+pub(super) struct Opened(Option<Arc<dyn Migrator>>);
+
+impl Opened {
+    fn replace(&mut self, destination: Option<Arc<dyn Migrator>>) {
+        if let Some(old) = std::mem::replace(&mut self.0, destination) {
+            tokio::task::spawn_blocking(move || drop(old));
+        }
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        self.replace(None);
+    }
+}
+
+type Answer<T> = Result<T, HypervisorError>;
+
+impl Hands {
+    fn unconfigured(&self) -> HypervisorError {
+        HypervisorError::Unreachable {
+            uri: self.hypervisor.clone(),
+            message: "this hypervisor is not configured any more".to_owned(),
+        }
+    }
+
+    fn broken(&self, uri: &str, error: &SlotError) -> HypervisorError {
+        HypervisorError::Unreachable { uri: uri.to_owned(), message: error.to_string() }
+    }
+
+    /// Asks the source, within its connection's deadline.
+    pub(super) async fn ask_source<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        question: impl FnOnce(&dyn Migrator) -> Answer<T> + Send + 'static,
+    ) -> Answer<T> {
+        let source = self.source.as_ref().ok_or_else(|| self.unconfigured())?;
+        source.call(name, question).await
+    }
+
+    /// The source itself, for what takes its time.
+    pub(super) async fn source(&self) -> Answer<Arc<dyn Migrator>> {
+        let source = self.source.as_ref().ok_or_else(|| self.unconfigured())?;
+        source.hypervisor().await
+    }
+
+    async fn act_at_source(
+        &self,
+        deed: impl FnOnce(&dyn Migrator) -> Answer<()> + Send + 'static,
+    ) -> Answer<()> {
+        let source = self.source().await?;
+        let done = self.slots.run(move || deed(&*source)).await;
+        done.unwrap_or_else(|error| Err(self.broken(&self.hypervisor, &error)))
+    }
+
+    /// Connects to the destination, if that is not so already.
+    pub(super) async fn destination(&mut self) -> Answer<Arc<dyn Migrator>> {
+        if let Some(destination) = &self.destination.0 {
+            return Ok(Arc::clone(destination));
+        }
+        let (connector, uri) = (Arc::clone(&self.connector), self.destination_uri.clone());
+        let opened = self.slots.run(move || connector.open(&uri)).await;
+        let opened = opened.map_err(|error| self.broken(&self.destination_uri, &error))??;
+        self.destination.replace(Some(Arc::clone(&opened)));
+        Ok(opened)
+    }
+
+    /// Asks the destination.
+    pub(super) async fn ask_destination<T: Send + 'static>(
+        &mut self,
+        name: &'static str,
+        question: impl FnOnce(&dyn Migrator) -> Answer<T> + Send + 'static,
+    ) -> Answer<T> {
+        let destination = self.destination().await?;
+        let asked = self.slots.run_within(DEADLINE, move || question(&*destination)).await;
+        let answer = match asked {
+            Ok(answer) => answer,
+            Err(SlotError::Late { deadline }) => {
+                Err(HypervisorError::Deadline { call: name, seconds: deadline.as_secs() })
+            }
+            Err(error) => Err(self.broken(&self.destination_uri, &error)),
+        };
+        self.notice(answer)
+    }
+
+    async fn act_at_destination(
+        &mut self,
+        deed: impl FnOnce(&dyn Migrator) -> Answer<()> + Send + 'static,
+    ) -> Answer<()> {
+        let destination = self.destination().await?;
+        let done = self.slots.run(move || deed(&*destination)).await;
+        let answer = done.unwrap_or_else(|error| Err(self.broken(&self.destination_uri, &error)));
+        self.notice(answer)
+    }
+
+    /// Gives up a connection that does not work.
+    fn notice<T>(&mut self, answer: Answer<T>) -> Answer<T> {
+        if let Err(HypervisorError::Unreachable { .. } | HypervisorError::Deadline { .. }) = &answer
+        {
+            self.destination.replace(None);
+        }
+        answer
+    }
+
+    /// Looks at both hosts, the source first.
+    pub(super) async fn inspect(&mut self) -> Sights {
+        let uuid = self.guest_uuid.clone();
+        let source = self.ask_source("inspect", move |host| sight(host, &uuid)).await;
+        let uuid = self.guest_uuid.clone();
+        let destination = self.ask_destination("inspect", move |host| sight(host, &uuid)).await;
+        // An error that is no absence is no knowledge either.
+        Sights {
+            source: source.unwrap_or(Sight::Unreachable),
+            destination: destination.unwrap_or(Sight::Unreachable),
+        }
+    }
+
+    /// What planning needs to know of the source.
+    pub(super) async fn source_facts(&self) -> Answer<SourceFacts> {
+        let uuid = self.guest_uuid.clone();
+        self.ask_source("prepare", move |host| {
+            let domain = host.domain_by_uuid(&uuid)?;
+            let definition = host.domain_xml(&domain.name, XmlForm::InactiveSecure)?;
+            let live_xml = match host.domain_xml(&domain.name, XmlForm::Migratable) {
+                // The test driver has no such form.
+                Err(HypervisorError::Unsupported { .. } | HypervisorError::Libvirt { .. }) => {
+                    definition.clone()
+                }
+                other => other?,
+            };
+            let job = match host.active_job(&domain.name) {
+                Err(HypervisorError::Unsupported { .. }) => None,
+                other => other?,
+            };
+            Ok(SourceFacts { domain, job, live_xml, definition })
+        })
+        .await
+    }
+
+    /// What planning needs to know of the destination.
+    pub(super) async fn destination_facts(&mut self, name: String) -> Answer<DestinationFacts> {
+        let uuid = self.guest_uuid.clone();
+        self.ask_destination("prepare", move |host| {
+            Ok(DestinationFacts {
+                same_uuid: present(host.domain_by_uuid(&uuid))?,
+                same_name: present(host.domain(&name))?,
+            })
+        })
+        .await
+    }
+
+    /// Carries out an effect that changes one host.
+    pub(super) async fn change(
+        &mut self,
+        effect: Effect,
+        facts: Facts,
+        definition: Option<String>,
+    ) -> Answer<()> {
+        let uuid = self.guest_uuid.clone();
+        match effect {
+            Effect::DefineDestination => {
+                let definition = definition.ok_or_else(no_definition)?;
+                self.act_at_destination(move |host| host.define(&definition)).await
+            }
+            Effect::StartDestination => {
+                if facts.autostart {
+                    // Or this host's next start would run the guest a second time.
+                    let uuid = uuid.clone();
+                    self.act_at_source(move |host| set_autostart(host, &uuid, false)).await?;
+                }
+                self.act_at_destination(move |host| host.start(&name_of(host, &uuid)?)).await
+            }
+            Effect::StartSource => {
+                self.act_at_source(move |host| start_again(host, &uuid, facts, definition)).await
+            }
+            Effect::ResumeSource => {
+                self.act_at_source(move |host| host.resume(&name_of(host, &uuid)?)).await
+            }
+            Effect::ResumeDestination => {
+                self.act_at_destination(move |host| host.resume(&name_of(host, &uuid)?)).await
+            }
+            Effect::SuspendSource => {
+                self.act_at_source(move |host| host.suspend(&name_of(host, &uuid)?)).await
+            }
+            Effect::DestroySource => {
+                self.act_at_source(move |host| destroy_if(host, &uuid, is_on_its_way)).await
+            }
+            Effect::DestroyIncoming => {
+                self.act_at_destination(move |host| destroy_if(host, &uuid, is_on_its_way)).await
+            }
+            Effect::PersistDestination => {
+                self.act_at_destination(move |host| {
+                    let name = name_of(host, &uuid)?;
+                    host.define(&host.domain_xml(&name, XmlForm::InactiveSecure)?)
+                })
+                .await
+            }
+            Effect::UndefineDestination => {
+                self.act_at_destination(move |host| host.undefine(&name_of(host, &uuid)?)).await
+            }
+            Effect::UndefineSource => {
+                self.act_at_source(move |host| {
+                    let domain = host.domain_by_uuid(&uuid)?;
+                    if domain.is_active() {
+                        return Err(changed(&domain));
+                    }
+                    host.undefine(&domain.name)
+                })
+                .await
+            }
+            Effect::AutostartDestination => {
+                self.act_at_destination(move |host| set_autostart(host, &uuid, true)).await
+            }
+            Effect::HoldSource => {
+                self.act_at_source(move |host| set_autostart(host, &uuid, false)).await
+            }
+            Effect::AbortMove => {
+                self.act_at_source(move |host| host.abort_job(&name_of(host, &uuid)?)).await
+            }
+            Effect::RunGate
+            | Effect::StopGate
+            | Effect::Prepare
+            | Effect::ShutDownGuest
+            | Effect::StartMove
+            | Effect::Watch
+            | Effect::RecoverPostCopy
+            | Effect::Inspect
+            | Effect::InspectLater => Ok(()),
+        }
+    }
+}
+
+fn name_of(host: &dyn Migrator, uuid: &str) -> Answer<String> {
+    Ok(host.domain_by_uuid(uuid)?.name)
+}
+
+fn set_autostart(host: &dyn Migrator, uuid: &str, autostart: bool) -> Answer<()> {
+    host.set_autostart(&name_of(host, uuid)?, autostart)
+}
+
+fn no_definition() -> HypervisorError {
+    let message = "the guest's definition was not kept".to_owned();
+    HypervisorError::NotFound { message }
+}
+
+fn changed(domain: &Domain) -> HypervisorError {
+    let message = format!("guest {} is {:?} meanwhile", domain.name, domain.state);
+    HypervisorError::Unsupported { message }
+}
+
+/// Starts a guest that was shut down, as it was: with its definition if it had one.
+fn start_again(
+    host: &dyn Migrator,
+    uuid: &str,
+    facts: Facts,
+    definition: Option<String>,
+) -> Answer<()> {
+    if present(host.domain_by_uuid(uuid))?.is_none() {
+        host.define(&definition.ok_or_else(no_definition)?)?;
+    }
+    let name = name_of(host, uuid)?;
+    host.start(&name)?;
+    if !facts.persistent {
+        return host.undefine(&name);
+    }
+    if facts.autostart { host.set_autostart(&name, true) } else { Ok(()) }
+}
+
+/// Ends a guest if it is still what it was seen as.
+fn destroy_if(host: &dyn Migrator, uuid: &str, still: impl FnOnce(Activity) -> bool) -> Answer<()> {
+    let domain = host.domain_by_uuid(uuid)?;
+    if still(activity(&domain)) { host.destroy(&domain.name) } else { Err(changed(&domain)) }
+}
+
+fn is_on_its_way(activity: Activity) -> bool {
+    activity == Activity::InTransit
+}
+
+/// The guest, if there is one.
+fn present(domain: Answer<Domain>) -> Answer<Option<Domain>> {
+    match domain {
+        Ok(domain) => Ok(Some(domain)),
+        Err(HypervisorError::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn sight(host: &dyn Migrator, uuid: &str) -> Answer<Sight> {
+    let Some(domain) = present(host.domain_by_uuid(uuid))? else { return Ok(Sight::Absent) };
+    let job = match host.job(&domain.name) {
+        Ok(job) => job,
+        // The destination of a migration does not tell, nor does a guest that is off.
+        Err(HypervisorError::Libvirt { code: OPERATION_INVALID, .. }) => None,
+        Err(HypervisorError::Unsupported { .. }) => None,
+        // It left between the questions.
+        Err(HypervisorError::NotFound { .. }) => return Ok(Sight::Absent),
+        Err(error) => return Err(error),
+    };
+    Ok(Sight::Present(Presence {
+        activity: activity(&domain),
+        persistent: domain.persistent,
+        autostart: domain.autostart,
+        outgoing: job.is_some_and(|job| is_outgoing(&job)),
+    }))
+}
+
+/// Whether the job moves the guest away.
+pub(super) fn is_outgoing(job: &JobStats) -> bool {
+    job.operation == JobOperation::MigrationOut
+        && matches!(job.kind, JobKind::Bounded | JobKind::Unbounded)
+}
+
+pub(super) fn activity(domain: &Domain) -> Activity {
+    match (domain.state, domain.reason) {
+        (DomainState::Shutoff, SHUTOFF_MIGRATED) => Activity::OffMigrated,
+        (DomainState::Shutoff, _) => Activity::Off,
+        (DomainState::Paused, PAUSED_MIGRATION | PAUSED_STARTING_UP) => Activity::InTransit,
+        (DomainState::Running, RUNNING_POST_COPY) | (DomainState::Paused, PAUSED_POST_COPY) => {
+            Activity::PostCopy
+        }
+        (DomainState::Running, RUNNING_POST_COPY_FAILED)
+        | (DomainState::Paused, PAUSED_POST_COPY_FAILED) => Activity::PostCopyFailed,
+        (DomainState::Paused | DomainState::Crashed | DomainState::PmSuspended, _) => {
+            Activity::Paused
+        }
+        (
+            DomainState::NoState
+            | DomainState::Running
+            | DomainState::Blocked
+            | DomainState::Shutdown
+            | DomainState::Other(_),
+            _,
+        ) => Activity::Running,
+    }
+}
