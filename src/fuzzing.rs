@@ -1,8 +1,16 @@
 //! What the targets in `fuzz/` call: a stranger's bytes for a parser, and a panic if it breaks its
 //! promise. No part of the library.
 
+use std::sync::LazyLock;
+
 use crate::{
-    cim::{DateTime, ObjectPath},
+    cim::{CimType, Class, DateTime, ObjectPath},
+    mof::{
+        self, MofError, NoIncludes, Reader, Sources,
+        ast::Declaration,
+        compile::{self, QualifierTypes},
+        print,
+    },
     xml::{Limits, RequestBody, RequestMessage, decode_request, embedded, encode_request},
 };
 
@@ -38,6 +46,56 @@ pub fn embedded_instance(text: &str) {
         let encoded = embedded::encode_instance(&instance);
         let again = embedded::decode_instance(&encoded, &WIDE).expect("what is encoded is valid");
         assert_same(&again, &instance);
+    }
+}
+
+/// MOF text; each class of it, printed, reads back the same.
+pub fn mof(text: &str) {
+    static STANDARD: LazyLock<QualifierTypes> = LazyLock::new(|| {
+        let text = include_str!("../schema/qualifiers.mof");
+        read_mof(text, QualifierTypes::new()).expect("the schema's own").0
+    });
+    let Ok((types, classes)) = read_mof(text, STANDARD.clone()) else { return };
+    for class in classes {
+        // Paths as text have a target of their own.
+        if class.properties.iter().any(|p| p.ty.base == CimType::Reference && p.default.is_some()) {
+            continue;
+        }
+        let printed = print::class(&class, &types);
+        let (_, again) = read_mof(&printed, types.clone()).expect("what is printed is MOF");
+        assert_eq!(again, [class], "{printed}");
+    }
+}
+
+/// The classes of a text, and the qualifiers it declares with those known already.
+fn read_mof(
+    text: &str,
+    mut types: QualifierTypes,
+) -> Result<(QualifierTypes, Vec<Class>), MofError> {
+    let mut sources = Sources::default();
+    let file = sources.add("fuzz", text.to_owned())?;
+    let mut classes = Vec::new();
+    for declaration in Reader::default().read(&mut sources, file, &mut NoIncludes)? {
+        match declaration {
+            Declaration::Qualifier(declaration) => {
+                let declared = compile::qualifier_type(&sources, declaration)?;
+                types.insert(declared.name.clone(), declared);
+            }
+            Declaration::Class(declaration) => {
+                classes.push(compile::class(&sources, &types, declaration)?.0);
+            }
+            Declaration::Instance(_) => {}
+        }
+    }
+    Ok((types, classes))
+}
+
+/// The MOF text of an embedded instance; the instance, printed, reads back the same.
+pub fn embedded_mof(text: &str) {
+    if let Ok(instance) = mof::parse_instance(text) {
+        let printed = print::instance(&instance);
+        let again = mof::parse_instance(&printed).expect("what is printed is MOF");
+        assert_eq!(again, instance, "{printed}");
     }
 }
 
@@ -102,5 +160,7 @@ mod tests {
         check_text("embedded_instance", super::embedded_instance);
         check_text("object_path", super::object_path);
         check_text("datetime", super::datetime);
+        check_text("mof", super::mof);
+        check_text("embedded_mof", super::embedded_mof);
     }
 }
