@@ -13,7 +13,7 @@ use virtcimd::checks::{
     Finding, Gate, GateError, GateRequest, Options, Phase, Severity, Source, Verdict, WhenMissing,
 };
 
-use crate::checks_support::{LONG, Place, SHORT, install, run, runtime, timeouts};
+use crate::checks_support::{ENOUGH, LONG, Place, SHORT, install, run, runtime, timeouts};
 
 /// One check named `check`, and the one message that is expected.
 #[track_caller]
@@ -128,11 +128,11 @@ fn a_check_that_ignores_term_is_killed_at_its_deadline() {
 #[test]
 fn a_pass_after_the_deadline_is_none() {
     let mut place = Place::new();
-    place.options.timeout = SHORT;
+    place.options.timeout = ENOUGH;
     place.options.grace = LONG;
     place.check("check", "trap 'echo too late; exit 0' TERM; while :; do sleep 0.05; done");
     place.messages(&[
-        "VMX004 error: Migration check `check' failed: no answer within 300 ms; it said: too late",
+        "VMX004 error: Migration check `check' failed: no answer within 3 s; it said: too late",
     ]);
 }
 
@@ -150,10 +150,15 @@ fn what_a_check_leaves_behind_is_killed_and_told() {
         "sleep 1000 & exit 0",
         "VMX012 warning: Migration check `check' left 1 process behind, which had to be killed",
     );
-    check(
-        "setsid -f sh -c 'trap \"\" TERM HUP; sleep 1000 & exec sleep 1000'; sleep 0.3; exit 0",
+    let place = Place::new();
+    fifo(&place, "detached");
+    let detached = "trap \"\" TERM HUP; sleep 1000 & echo >\"$1\"; exec sleep 1000";
+    let script =
+        format!("setsid -f sh -c '{detached}' sh \"$OUT/detached\"; read x <\"$OUT/detached\"");
+    place.check("check", &script);
+    place.messages(&[
         "VMX012 warning: Migration check `check' left 2 processes behind, which had to be killed",
-    );
+    ]);
 }
 
 #[test]

@@ -19,7 +19,7 @@ use virtcimd::{
     sys::{cgroup::Subtree, child::Limits},
 };
 
-use crate::checks_support::{LONG, Place, SHORT, message, run, timeouts};
+use crate::checks_support::{ENOUGH, LONG, Place, SHORT, message, run, timeouts};
 
 /// The name of the test that a process was started for.
 const ROLE: &str = "VIRTCIMD_TEST_ROLE";
@@ -284,7 +284,7 @@ fn an_unreadable_directory_fails_closed() {
 #[test]
 fn a_kill_that_is_not_permitted_is_told() {
     if is_alone() {
-        let options = Options { timeout: SHORT, ..options_of_starter() };
+        let options = Options { timeout: ENOUGH, ..options_of_starter() };
         return print_messages(options);
     }
     if !is_root() {
@@ -309,7 +309,7 @@ fn a_kill_that_is_not_permitted_is_told() {
     wait_for_end_of(survivor.as_raw() as u32);
     let messages: Vec<_> = printed.lines().filter(|line| line.starts_with("VM")).collect();
     let expected = [
-        "VMX004 error: Migration check `check' failed: no answer within 300 ms",
+        "VMX004 error: Migration check `check' failed: no answer within 3 s",
         &format!(
             "VMX011 warning: Migration check `check' can't be ended: process {survivor} can't be \
              killed: Operation not permitted"

@@ -18,7 +18,10 @@ use virtcimd::checks::{
 /// Long enough never to matter on a busy machine.
 pub(crate) const LONG: Duration = Duration::from_secs(120);
 
-/// Short, for checks that never end by themselves.
+/// For checks that never end by themselves, but have to get somewhere before.
+pub(crate) const ENOUGH: Duration = Duration::from_secs(3);
+
+/// For checks that never end by themselves, however far they get.
 pub(crate) const SHORT: Duration = Duration::from_millis(300);
 
 /// A check directory, a vendor's directory, a directory for results, and the gate's settings.
