@@ -153,6 +153,46 @@ fn nothing_leaks() {
     }
 }
 
+/// Has clone3 fail in this process and all that it starts, as systemd's RestrictNamespaces= does.
+#[expect(unsafe_code, reason = "nix has no seccomp")]
+fn forbid_clone3() {
+    let statement = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
+    let number = statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0);
+    let unless = statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, libc::SYS_clone3 as u32);
+    let answer = |answer| statement(libc::BPF_RET | libc::BPF_K, answer);
+    let mut filter = [
+        number,
+        libc::sock_filter { jf: 1, ..unless },
+        answer(libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32),
+        answer(libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog { len: 4, filter: filter.as_mut_ptr() };
+    nix::sys::prctl::set_no_new_privs().unwrap();
+    // SAFETY: the program and its filter outlive the call.
+    let result =
+        unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+}
+
+#[test]
+fn control_groups_do_without_clone3() {
+    let test = "control_groups_do_without_clone3";
+    if !is_alone() {
+        assert!(
+            alone(&env::current_exe().unwrap(), test, &Place::new()).status().unwrap().success()
+        );
+        return;
+    }
+    let place = Place::new();
+    place.check("check", "grep ^0:: /proc/self/cgroup; setsid -f sleep 1000; exit 1");
+    forbid_clone3();
+    let examination = run(&place.gate(), place.request()).unwrap();
+    place.assert_nothing_left();
+    let group = examination.programs[0].said.as_deref().unwrap_or_default();
+    assert_eq!(group.contains("/virtcimd-check-"), Subtree::find().is_some(), "{group}");
+    assert_eq!(leaves(std::process::id()), [] as [PathBuf; 0]);
+}
+
 /// Starts a daemon of sorts whose check has started; gives it and the process id of the check.
 fn daemon_with_a_running_check(test: &str, place: &Place) -> (Child, u32) {
     let started = place.at("out/started");

@@ -33,7 +33,8 @@ pub(super) fn fork(child: impl FnOnce() -> Infallible) -> Result<Pid, Errno> {
 
 /// Forks straight into a control group, from a process that has one thread.
 ///
-/// A move after the fork would do as well, but takes a lock of the whole system and milliseconds.
+/// A move after the fork would do as well, but takes a lock of the whole system, on some kernels for
+/// milliseconds.
 pub(super) fn fork_into(
     cgroup: BorrowedFd<'_>,
     child: impl FnOnce() -> Infallible,

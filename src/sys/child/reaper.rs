@@ -19,7 +19,7 @@ use std::{
 
 use nix::{
     errno::Errno,
-    fcntl::{OFlag, open},
+    fcntl::{OFlag, open, openat},
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{
         prctl,
@@ -36,7 +36,7 @@ use nix::{
 use super::{
     raw::{self, Target, Waited},
     report::{KILL, Refused, Report, Step, TERMINATE},
-    request::{Descriptors, LIMITS, Request},
+    request::{Descriptors, LIMITS, LeafDescriptors, Request},
 };
 
 /// What the limits of a request are of.
@@ -97,13 +97,19 @@ impl Job {
 
     fn fork(&self) -> Result<Pid, Errno> {
         let reaper = getpid();
-        if let Some(leaf) = &self.descriptors.leaf {
-            match raw::fork_into(leaf.group.as_fd(), || self.become_program(reaper)) {
-                Ok(child) => return Ok(child),
-                Err(errno) => self.tell(Report::OutsideCgroup { errno }),
-            }
-        }
-        raw::fork(|| self.become_program(reaper))
+        let Some(leaf) = &self.descriptors.leaf else {
+            return raw::fork(|| self.become_program(reaper));
+        };
+        // Where seccomp filters forbid clone3, as systemd's RestrictNamespaces= does, the child
+        // has to move by itself.
+        raw::fork_into(leaf.group.as_fd(), || self.become_program(reaper)).or_else(|_| {
+            raw::fork(|| {
+                if let Err(errno) = join(leaf) {
+                    self.tell(Report::OutsideCgroup { errno });
+                }
+                self.become_program(reaper)
+            })
+        })
     }
 
     /// The child: from the fork to the program.
@@ -256,6 +262,13 @@ impl Job {
     fn tell(&self, report: Report) {
         report.send(&self.descriptors.control);
     }
+}
+
+/// Moves this process into a control group.
+fn join(leaf: &LeafDescriptors<OwnedFd>) -> Result<(), Errno> {
+    let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+    let processes = openat(&leaf.group, c"cgroup.procs", flags, Mode::empty())?;
+    write(&processes, b"0").map(drop)
 }
 
 /// What the sweep saw.
