@@ -65,9 +65,15 @@ pub(super) fn property(writer: &mut Writer<'_>, property: &PropertyParts<'_>) {
         ArrayKind::Fixed(size) if !is_reference => tag.with("ARRAYSIZE", &size.to_string()),
         ArrayKind::Fixed(_) | ArrayKind::Scalar | ArrayKind::Array => tag,
     };
+    // wbemcli knows no EmbeddedObject of arrays and gives up on the whole reply. Only an array that
+    // holds something needs it, and those it never asks for.
+    let embedded = match (element, value) {
+        ("PROPERTY.ARRAY", None) => None,
+        (_, value) => value::embedded_object(Some(ty), value),
+    };
     tag.with_some("CLASSORIGIN", property.class_origin.map(CimName::as_str))
         .with_flag("PROPAGATED", property.propagated, false)
-        .with_some("EmbeddedObject", value::embedded_object(Some(ty), value))
+        .with_some("EmbeddedObject", embedded)
         .open();
     for qualifier in property.qualifiers {
         class::qualifier(writer, qualifier);

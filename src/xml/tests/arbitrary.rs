@@ -199,8 +199,9 @@ fn embedded_value(depth: u32) -> impl Strategy<Value = (DataType, Option<Value>)
     (embedded, any::<bool>(), option::of(vec(option::of(element), 1..3))).prop_map(
         |(embedded, is_array, elements)| {
             let array = if is_array { ArrayKind::Array } else { ArrayKind::Scalar };
-            let ty =
-                DataType { array, embedded: Some(embedded), ..DataType::scalar(CimType::String) };
+            // Of an array that is NULL it is not told, for the sake of wbemcli.
+            let embedded = Some(embedded).filter(|_| elements.is_some() || !is_array);
+            let ty = DataType { array, embedded, ..DataType::scalar(CimType::String) };
             let value = elements.and_then(|mut elements| {
                 if is_array {
                     Some(Value::Array(elements))
