@@ -425,9 +425,24 @@ impl Conformer<'_> {
                 .as_ref()
                 .and_then(KeyValue::from_scalar)
                 .unwrap_or(KeyValue::String(text)),
+            (CimType::String, KeyValue::String(text)) => KeyValue::String(without_layout(text)),
             (_, value) => value,
         })
     }
+}
+
+/// A name that stands on a line of its own, as old clients lay out their XML. No name here begins or
+/// ends with a line break; blanks alone may belong to it.
+fn without_layout(text: String) -> String {
+    let trimmed = text.trim_matches(is_blank);
+    let at = trimmed.as_ptr() as usize - text.as_ptr() as usize;
+    let (before, after) = (&text[..at], &text[at + trimmed.len()..]);
+    if before.contains('\n') || after.contains('\n') { trimmed.to_owned() } else { text }
+}
+
+/// White space of XML.
+pub(super) fn is_blank(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\r' | '\n')
 }
 
 enum Wrong {

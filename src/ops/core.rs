@@ -3,7 +3,9 @@
 use std::{cmp::Reverse, sync::Arc};
 
 use super::{
-    InstanceProvider, ProviderError, Registry, Space, conform::Conformer, namespaces::Scope,
+    InstanceProvider, ProviderError, Registry, Space,
+    conform::{Conformer, is_blank},
+    namespaces::Scope,
 };
 use crate::{
     cim::{
@@ -35,9 +37,22 @@ impl Core {
 
     /// The instance of that path, whose keys are conformed, if its class is served in `space`.
     ///
+    /// Old clients pad their keys with blanks, which may as well belong to a name: an instance that is
+    /// not found is looked for without them.
+    pub(super) async fn find(
+        &self,
+        space: Space,
+        path: &InstancePath,
+    ) -> Result<Instance, ProviderError> {
+        match (self.find_exactly(space, path).await, unpadded(path)) {
+            (Err(ProviderError::NotFound(_)), Some(path)) => self.find_exactly(space, &path).await,
+            (found, _) => found,
+        }
+    }
+
     /// The provider finds it by the keys it needs; all of them are compared here, in class order and
     /// strings without regard to case, as libvirt-cim does.
-    pub(super) async fn find(
+    async fn find_exactly(
         &self,
         space: Space,
         path: &InstancePath,
@@ -156,6 +171,21 @@ pub(super) fn keys(class: &Class) -> Vec<&PropertyDeclaration> {
 
 fn key_of(instance: &Instance, name: &CimName) -> Option<KeyValue> {
     instance.value(name).and_then(Value::scalar).and_then(KeyValue::from_scalar)
+}
+
+/// The path without blanks around its strings; `None` if there are none.
+fn unpadded(path: &InstancePath) -> Option<InstancePath> {
+    let mut path = path.clone();
+    let mut padded = false;
+    for key in &mut path.keys {
+        if let KeyValue::String(text) = &mut key.value
+            && text.trim_matches(is_blank).len() < text.len()
+        {
+            *text = text.trim_matches(is_blank).to_owned();
+            padded = true;
+        }
+    }
+    padded.then_some(path)
 }
 
 /// Whether a key value that a client sent names what is there. Strings compare without regard to case,
