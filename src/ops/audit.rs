@@ -24,15 +24,15 @@ impl Record {
     pub(super) fn begin(ctx: &Context, operation: &Operation) -> Option<Self> {
         let (object, arguments) = match operation {
             Operation::InvokeMethod { object, parameters, .. } => {
-                (cut(&object.to_string()), show_parameters(parameters))
+                (cut_path(object), show_parameters(parameters))
             }
             Operation::CreateInstance { instance } => (instance.class.to_string(), String::new()),
             Operation::ModifyInstance { instance, .. } => {
-                let path = instance.path.as_ref().map(ToString::to_string);
-                (path.map_or_else(|| instance.class.to_string(), |it| cut(&it)), String::new())
+                let path = instance.path.as_ref();
+                (path.map_or_else(|| instance.class.to_string(), cut_path), String::new())
             }
             Operation::DeleteInstance { path } | Operation::SetProperty { path, .. } => {
-                (cut(&path.to_string()), String::new())
+                (cut_path(path), String::new())
             }
             _ => return None,
         };
@@ -91,7 +91,7 @@ fn show_parameters(parameters: &[ParamValue]) -> String {
 fn show_scalar(scalar: &Scalar) -> String {
     match scalar {
         Scalar::Boolean(value) => value.to_string(),
-        Scalar::Reference(path) => cut(&path.to_string()),
+        Scalar::Reference(path) => cut_path(path),
         Scalar::EmbeddedInstance(instance) => format!("(instance of {})", instance.class),
         Scalar::EmbeddedClass(class) => format!("(class {})", class.name),
         // Text may be an embedded instance as well.
@@ -114,6 +114,15 @@ fn show_scalar(scalar: &Scalar) -> String {
             scalar.as_integer().map_or_else(|| "?".to_owned(), |n| n.to_string())
         }
     }
+}
+
+/// The beginning of a path, on one line. Quotes in its keys are escaped already.
+fn cut_path(path: &impl ToString) -> String {
+    let mut shown = String::new();
+    for c in path.to_string().chars().take(MAX_SHOWN) {
+        if c.is_control() { shown.extend(c.escape_debug()) } else { shown.push(c) }
+    }
+    shown
 }
 
 /// The beginning of a text, on one line.
