@@ -138,6 +138,11 @@ impl Progress {
         }
     }
 
+    /// The same, of one that was reported on before.
+    pub fn resumed(self, report: Report) -> Self {
+        Self { report, ..self }
+    }
+
     /// What is told.
     pub fn report(&self) -> &Report {
         &self.report

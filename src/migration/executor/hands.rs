@@ -6,7 +6,12 @@
 //! Guests are found by their UUID, so that one renamed meanwhile is still the same guest. What would
 //! hurt if the guest had changed since it was looked at is looked at once more, in the same call.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::{Instant, sleep};
 
 use crate::{
     hypervisor::{
@@ -15,13 +20,17 @@ use crate::{
     },
     migration::{
         DestinationFacts, SourceFacts,
-        job::{Activity, Effect, Facts, Presence, Sight, Sights},
+        executor::failures,
+        job::{Activity, Effect, Event, Facts, Failure, Presence, Reason, Sight, Sights},
     },
     sys::blocking::{SlotError, Slots},
 };
 
 /// The longest a question to a destination may take.
 const DEADLINE: Duration = Duration::from_secs(10);
+
+/// How often a guest that was asked to shut down is looked at.
+const LOOK_FOR_SHUTDOWN: Duration = Duration::from_millis(500);
 
 /// VIR_ERR_OPERATION_INVALID.
 const OPERATION_INVALID: u32 = 55;
@@ -40,33 +49,15 @@ const SHUTOFF_MIGRATED: i32 = 4;
 /// Both hosts of one job.
 pub(super) struct Hands {
     pub(super) guest_uuid: String,
-    /// The URI of the source, for errors.
-    pub(super) hypervisor: String,
+    /// The URI of the source.
+    pub(super) source_uri: String,
     /// `None` if the hypervisor is not configured any more.
     pub(super) source: Option<Connection>,
     pub(super) destination_uri: String,
     pub(super) connector: Arc<dyn Connector>,
     pub(super) slots: Slots,
     /// Kept while it works: some drivers' hosts live as long as the connection.
-    pub(super) destination: Opened,
-}
-
-/// A connection to a destination. To close one may block, so a blocking thread does it.
-#[derive(Default)]
-pub(super) struct Opened(Option<Arc<dyn Migrator>>);
-
-impl Opened {
-    fn replace(&mut self, destination: Option<Arc<dyn Migrator>>) {
-        if let Some(old) = std::mem::replace(&mut self.0, destination) {
-            tokio::task::spawn_blocking(move || drop(old));
-        }
-    }
-}
-
-impl Drop for Opened {
-    fn drop(&mut self) {
-        self.replace(None);
-    }
+    pub(super) destination: Mutex<Option<Arc<dyn Migrator>>>,
 }
 
 type Answer<T> = Result<T, HypervisorError>;
@@ -74,7 +65,7 @@ type Answer<T> = Result<T, HypervisorError>;
 impl Hands {
     fn unconfigured(&self) -> HypervisorError {
         HypervisorError::Unreachable {
-            uri: self.hypervisor.clone(),
+            uri: self.source_uri.clone(),
             message: "this hypervisor is not configured any more".to_owned(),
         }
     }
@@ -105,24 +96,28 @@ impl Hands {
     ) -> Answer<()> {
         let source = self.source().await?;
         let done = self.slots.run(move || deed(&*source)).await;
-        done.unwrap_or_else(|error| Err(self.broken(&self.hypervisor, &error)))
+        done.unwrap_or_else(|error| Err(self.broken(&self.source_uri, &error)))
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Option<Arc<dyn Migrator>>> {
+        self.destination.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Connects to the destination, if that is not so already.
-    pub(super) async fn destination(&mut self) -> Answer<Arc<dyn Migrator>> {
-        if let Some(destination) = &self.destination.0 {
+    pub(super) async fn destination(&self) -> Answer<Arc<dyn Migrator>> {
+        if let Some(destination) = &*self.kept() {
             return Ok(Arc::clone(destination));
         }
         let (connector, uri) = (Arc::clone(&self.connector), self.destination_uri.clone());
         let opened = self.slots.run(move || connector.open(&uri)).await;
         let opened = opened.map_err(|error| self.broken(&self.destination_uri, &error))??;
-        self.destination.replace(Some(Arc::clone(&opened)));
+        *self.kept() = Some(Arc::clone(&opened));
         Ok(opened)
     }
 
     /// Asks the destination.
     pub(super) async fn ask_destination<T: Send + 'static>(
-        &mut self,
+        &self,
         name: &'static str,
         question: impl FnOnce(&dyn Migrator) -> Answer<T> + Send + 'static,
     ) -> Answer<T> {
@@ -139,7 +134,7 @@ impl Hands {
     }
 
     async fn act_at_destination(
-        &mut self,
+        &self,
         deed: impl FnOnce(&dyn Migrator) -> Answer<()> + Send + 'static,
     ) -> Answer<()> {
         let destination = self.destination().await?;
@@ -149,16 +144,16 @@ impl Hands {
     }
 
     /// Gives up a connection that does not work.
-    fn notice<T>(&mut self, answer: Answer<T>) -> Answer<T> {
+    fn notice<T>(&self, answer: Answer<T>) -> Answer<T> {
         if let Err(HypervisorError::Unreachable { .. } | HypervisorError::Deadline { .. }) = &answer
         {
-            self.destination.replace(None);
+            drop(self.kept().take());
         }
         answer
     }
 
     /// Looks at both hosts, the source first.
-    pub(super) async fn inspect(&mut self) -> Sights {
+    pub(super) async fn inspect(&self) -> Sights {
         let uuid = self.guest_uuid.clone();
         let source = self.ask_source("inspect", move |host| sight(host, &uuid)).await;
         let uuid = self.guest_uuid.clone();
@@ -193,7 +188,7 @@ impl Hands {
     }
 
     /// What planning needs to know of the destination.
-    pub(super) async fn destination_facts(&mut self, name: String) -> Answer<DestinationFacts> {
+    pub(super) async fn destination_facts(&self, name: String) -> Answer<DestinationFacts> {
         let uuid = self.guest_uuid.clone();
         self.ask_destination("prepare", move |host| {
             Ok(DestinationFacts {
@@ -204,9 +199,42 @@ impl Hands {
         .await
     }
 
+    /// Asks the guest to shut down and waits until it is off.
+    pub(super) async fn shut_down(&self, timeout: Duration) -> Event {
+        let deadline = Instant::now() + timeout;
+        let uuid = self.guest_uuid.clone();
+        let asked = self.ask_source("shutdown", move |host| {
+            let domain = host.domain_by_uuid(&uuid)?;
+            if domain.is_active() { host.shutdown(&domain.name) } else { Ok(()) }
+        });
+        match asked.await {
+            Ok(()) => {}
+            // It is gone, which is off.
+            Err(HypervisorError::NotFound { .. }) => return Event::GuestOff,
+            Err(error) => {
+                return Event::Broke(failures::failure_of("Unable to shutdown guest", &error));
+            }
+        }
+        loop {
+            let uuid = self.guest_uuid.clone();
+            let looked = self
+                .ask_source("shutdown", move |host| Ok(host.domain_by_uuid(&uuid)?.is_active()))
+                .await;
+            match looked {
+                Ok(false) | Err(HypervisorError::NotFound { .. }) => return Event::GuestOff,
+                Ok(true) | Err(_) => {}
+            }
+            if Instant::now() >= deadline {
+                let text = format!("Domain failed to shutdown in {} seconds", timeout.as_secs());
+                return Event::Broke(Failure::new(Reason::ShutdownTimeout, text));
+            }
+            sleep(LOOK_FOR_SHUTDOWN.min(timeout)).await;
+        }
+    }
+
     /// Carries out an effect that changes one host.
     pub(super) async fn change(
-        &mut self,
+        &self,
         effect: Effect,
         facts: Facts,
         definition: Option<String>,
@@ -234,8 +262,9 @@ impl Hands {
             Effect::ResumeDestination => {
                 self.act_at_destination(move |host| host.resume(&name_of(host, &uuid)?)).await
             }
+            // These two may be late, but the worker waits for them.
             Effect::SuspendSource => {
-                self.act_at_source(move |host| host.suspend(&name_of(host, &uuid)?)).await
+                self.ask_source("suspend", move |host| host.suspend(&name_of(host, &uuid)?)).await
             }
             Effect::DestroySource => {
                 self.act_at_source(move |host| destroy_if(host, &uuid, is_on_its_way)).await
@@ -270,7 +299,8 @@ impl Hands {
                 self.act_at_source(move |host| set_autostart(host, &uuid, false)).await
             }
             Effect::AbortMove => {
-                self.act_at_source(move |host| host.abort_job(&name_of(host, &uuid)?)).await
+                self.ask_source("abort_job", move |host| host.abort_job(&name_of(host, &uuid)?))
+                    .await
             }
             Effect::RunGate
             | Effect::StopGate
@@ -303,7 +333,8 @@ fn changed(domain: &Domain) -> HypervisorError {
     HypervisorError::Unsupported { message }
 }
 
-/// Starts a guest that was shut down, as it was: with its definition if it had one.
+/// Starts a guest that was shut down, as it was: with its definition if it had one. The start comes
+/// as late as can be: if what is before it fails, all is tried again.
 fn start_again(
     host: &dyn Migrator,
     uuid: &str,
@@ -314,11 +345,11 @@ fn start_again(
         host.define(&definition.ok_or_else(no_definition)?)?;
     }
     let name = name_of(host, uuid)?;
-    host.start(&name)?;
-    if !facts.persistent {
-        return host.undefine(&name);
+    if facts.persistent && facts.autostart {
+        host.set_autostart(&name, true)?;
     }
-    if facts.autostart { host.set_autostart(&name, true) } else { Ok(()) }
+    host.start(&name)?;
+    if facts.persistent { Ok(()) } else { host.undefine(&name) }
 }
 
 /// Ends a guest if it is still what it was seen as.

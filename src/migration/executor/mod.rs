@@ -10,11 +10,17 @@
 //! runs. Others read views, which are replaced as a whole and numbered.
 //!
 //! At its start the runner takes over what the store has: finished jobs to be looked at, waiting ones to
-//! wait, and those that were under way get a worker that first looks where the guest is. When the daemon
-//! ends the workers leave everything as it is.
+//! wait, and those that were under way get a worker that first looks where the guest is.
+//!
+//! When the daemon ends, by SIGTERM as by SIGKILL, the workers leave everything as it is. A peer-to-peer
+//! move goes on between the hosts and is followed again after the next start. A direct move needs us and
+//! is cancelled by libvirt as soon as our connections close: the guest runs on at the source, and the
+//! next start ends the job as failed, unless the last step was done before. A guest that was asked to
+//! shut down for a restart is off until the next start goes on with its job.
 //!
 //! What is deliberately absent: CIM, roles, and who may ask for what.
 
+mod failures;
 mod hands;
 mod record;
 mod runner;
@@ -144,10 +150,12 @@ impl Shared {
 }
 
 /// What a worker is told, and where it answers.
-struct Command {
-    event: Event,
-    answer: oneshot::Sender<Result<(), CommandError>>,
+enum Command {
+    Tell { event: Event, answer: Answer },
+    SetRemoval { removal: Removal, answer: Answer },
 }
+
+type Answer = oneshot::Sender<Result<(), CommandError>>;
 
 /// Why a request is not taken.
 #[derive(Debug, thiserror::Error)]
@@ -260,7 +268,7 @@ impl MigrationHandle {
     }
 
     async fn tell(&self, id: &str, event: Event) -> Result<(), CommandError> {
-        self.order(|answer| Order::Tell { id: id.to_owned(), event, answer }).await
+        self.command(id, |answer| Command::Tell { event, answer }).await
     }
 
     /// Says when clients stop seeing a job.
@@ -268,7 +276,7 @@ impl MigrationHandle {
     /// # Errors
     /// [`CommandError`].
     pub async fn set_removal(&self, id: &str, removal: Removal) -> Result<(), CommandError> {
-        self.order(|answer| Order::SetRemoval { id: id.to_owned(), removal, answer }).await
+        self.command(id, |answer| Command::SetRemoval { removal, answer }).await
     }
 
     /// Lets clients no longer see a job that is over.
@@ -279,10 +287,16 @@ impl MigrationHandle {
         self.order(|answer| Order::Remove { id: id.to_owned(), answer }).await
     }
 
-    async fn order(
+    async fn command(
         &self,
-        order: impl FnOnce(oneshot::Sender<Result<(), CommandError>>) -> Order,
+        id: &str,
+        command: impl FnOnce(Answer) -> Command,
     ) -> Result<(), CommandError> {
+        let id = id.to_owned();
+        self.order(|answer| Order::Command { id, command: command(answer) }).await
+    }
+
+    async fn order(&self, order: impl FnOnce(Answer) -> Order) -> Result<(), CommandError> {
         let (answer, answered) = oneshot::channel();
         self.orders.send(order(answer)).await.map_err(|_| CommandError::Stopping)?;
         answered.await.map_err(|_| CommandError::Stopping)?

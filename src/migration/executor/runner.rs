@@ -3,14 +3,17 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{
+        mpsc::{self, error::TrySendError},
+        oneshot,
+    },
     time::{Instant, MissedTickBehavior, interval},
 };
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use super::{
-    Command, CommandError, JobView, QUEUE, Removal, Request, Shared, SubmitError,
+    Answer, Command, CommandError, JobView, QUEUE, Removal, Request, Shared, SubmitError,
     record::{self, Record},
     ticket::{Ticket, now},
     worker::Worker,
@@ -18,7 +21,7 @@ use super::{
 use crate::{
     migration::{
         Entry, Queue,
-        job::{Event, Job, Phase, Refusal, Terms},
+        job::{Event, Job, Refusal, Terms},
     },
     store::{Jobs, StoreError},
     telemetry::Chain,
@@ -33,19 +36,15 @@ const FORGETTING: Duration = Duration::from_secs(3600);
 /// What the runner is asked.
 pub(super) enum Order {
     Submit { request: Box<Request>, answer: oneshot::Sender<Result<Arc<JobView>, SubmitError>> },
-    Tell { id: String, event: Event, answer: oneshot::Sender<Result<(), CommandError>> },
-    SetRemoval { id: String, removal: Removal, answer: oneshot::Sender<Result<(), CommandError>> },
-    Remove { id: String, answer: oneshot::Sender<Result<(), CommandError>> },
+    Command { id: String, command: Command },
+    Remove { id: String, answer: Answer },
 }
 
 /// Who has a job.
 enum Place {
     Waiting(Box<Ticket>),
-    /// Its worker.
-    Running {
-        commands: mpsc::Sender<Command>,
-        removal: Option<Removal>,
-    },
+    /// Its worker has it.
+    Running(mpsc::Sender<Command>),
     /// It is over, so long already when `since` was now.
     Over {
         ticket: Box<Ticket>,
@@ -151,10 +150,7 @@ impl Runner {
                 // It goes on whether somebody waits or not.
                 let _ = answer.send(submitted);
             }
-            Order::Tell { id, event, answer } => self.tell(id, event, answer).await,
-            Order::SetRemoval { id, removal, answer } => {
-                let _ = answer.send(self.set_removal(&id, removal).await);
-            }
+            Order::Command { id, command } => self.command(&id, command).await,
             Order::Remove { id, answer } => {
                 let _ = answer.send(self.remove(&id).await);
             }
@@ -214,7 +210,7 @@ impl Runner {
     /// Gives a job to a worker.
     fn employ(&mut self, ticket: Ticket, first: Event) {
         let (commands, received) = mpsc::channel(QUEUE);
-        self.places.insert(ticket.id.clone(), Place::Running { commands, removal: None });
+        self.places.insert(ticket.id.clone(), Place::Running(commands));
         let worker = Worker::new(Arc::clone(&self.shared), ticket, received);
         let ended = self.ended.0.clone();
         self.shared.tasks.spawn(async move {
@@ -224,33 +220,61 @@ impl Runner {
         });
     }
 
-    async fn tell(
-        &mut self,
-        id: String,
-        event: Event,
-        answer: oneshot::Sender<Result<(), CommandError>>,
-    ) {
-        let told = match self.places.remove(&id) {
-            None => Err(CommandError::Unknown(id)),
-            Some(Place::Over { ticket, since, before }) => {
-                let phase = ticket.job.phase();
-                self.places.insert(id, Place::Over { ticket, since, before });
-                Err(Refusal::Over(phase).into())
+    async fn command(&mut self, id: &str, command: Command) {
+        let Some(command) = self.pass_on(id, command).await else { return };
+        match command {
+            Command::Tell { event, answer } => {
+                let _ = answer.send(self.tell(id, event).await);
             }
-            Some(Place::Running { commands, removal }) => {
-                let sender = commands.clone();
-                self.places.insert(id, Place::Running { commands, removal });
-                // The worker answers. It may be about to end: then it is over.
-                if let Err(mpsc::error::SendError(command)) =
-                    sender.send(Command { event, answer }).await
-                {
-                    let _ = command.answer.send(Err(Refusal::Over(Phase::Done).into()));
-                }
+            Command::SetRemoval { removal, answer } => {
+                let _ = answer.send(self.set_removal(id, removal).await);
+            }
+        }
+    }
+
+    /// Gives a command to the job's worker; gives it back if there is none.
+    async fn pass_on(&mut self, id: &str, command: Command) -> Option<Command> {
+        let Some(Place::Running(commands)) = self.places.get(id) else { return Some(command) };
+        match commands.try_send(command) {
+            Ok(()) => None,
+            Err(TrySendError::Full(
+                Command::Tell { answer, .. } | Command::SetRemoval { answer, .. },
+            )) => {
+                let _ = answer.send(Err(CommandError::Busy));
+                None
+            }
+            Err(TrySendError::Closed(command)) => {
+                self.await_end(id).await;
+                Some(command)
+            }
+        }
+    }
+
+    /// Takes back a job whose worker has just ended.
+    async fn await_end(&mut self, id: &str) {
+        let stop = self.shared.stop.clone();
+        while matches!(self.places.get(id), Some(Place::Running(_))) {
+            // When the daemon ends workers give nothing back.
+            let Some(Some(ticket)) = stop.run_until_cancelled(self.ended.1.recv()).await else {
                 return;
-            }
+            };
+            self.end(ticket).await;
+        }
+    }
+
+    async fn tell(&mut self, id: &str, event: Event) -> Result<(), CommandError> {
+        match self.places.remove(id) {
+            None => Err(CommandError::Unknown(id.to_owned())),
             Some(Place::Waiting(ticket)) => self.stop_waiting(*ticket, event).await,
-        };
-        let _ = answer.send(told);
+            Some(place) => {
+                let refusal = match &place {
+                    Place::Over { ticket, .. } => Refusal::Over(ticket.job.phase()).into(),
+                    Place::Waiting(_) | Place::Running(_) => CommandError::Stopping,
+                };
+                self.places.insert(id.to_owned(), place);
+                Err(refusal)
+            }
+        }
     }
 
     /// A job that waits is told to end.
@@ -268,18 +292,22 @@ impl Runner {
         Ok(())
     }
 
-    /// A job is over.
+    /// A job is over. It holds its guest and its place until that is stored: should we die before,
+    /// it is taken up again, and then no other job may have the guest.
     async fn end(&mut self, mut ticket: Ticket) {
-        if let Some(Place::Running { removal: Some(removal), .. }) = self.places.remove(&ticket.id)
-        {
-            ticket.record.removal = removal;
-        }
-        if let Err(error) = ticket.save(&self.shared.store).await {
-            error!(job = %ticket.id, error = %Chain(&error), "job can't be stored yet");
-        }
+        let id = ticket.id.clone();
+        self.places.remove(&id);
+        let saved = ticket.save(&self.shared.store).await;
         ticket.publish();
-        self.queue.remove(&ticket.id);
         self.put_away(ticket);
+        match saved {
+            Ok(()) => self.let_go(&id).await,
+            Err(error) => error!(job = id, error = %Chain(&error), "job can't be stored yet"),
+        }
+    }
+
+    async fn let_go(&mut self, id: &str) {
+        self.queue.remove(id);
         self.start_what_may().await;
     }
 
@@ -290,73 +318,72 @@ impl Runner {
     }
 
     async fn set_removal(&mut self, id: &str, removal: Removal) -> Result<(), CommandError> {
+        let store = &self.shared.store;
         match self.places.get_mut(id) {
             None => Err(CommandError::Unknown(id.to_owned())),
-            // Its worker has the record; it is told at the end.
-            Some(Place::Running { removal: wanted, .. }) => {
-                *wanted = Some(removal);
-                Ok(())
-            }
-            Some(Place::Waiting(ticket) | Place::Over { ticket, .. }) => {
-                ticket.record.removal = removal;
-                ticket.save(&self.shared.store).await?;
-                ticket.publish();
-                Ok(())
-            }
-        }
-    }
-
-    async fn remove(&mut self, id: &str) -> Result<(), CommandError> {
-        match self.places.remove(id) {
-            None => Err(CommandError::Unknown(id.to_owned())),
+            Some(Place::Running(_)) => Err(CommandError::Stopping),
+            Some(Place::Waiting(ticket)) => Ok(ticket.set_removal(removal, store).await?),
             Some(Place::Over { ticket, .. }) => {
-                self.retract(*ticket).await;
+                ticket.set_removal(removal, store).await?;
+                self.let_go(id).await;
                 Ok(())
-            }
-            Some(other) => {
-                self.places.insert(id.to_owned(), other);
-                Err(CommandError::Running)
             }
         }
     }
 
     /// Clients no longer see the job; the history does.
-    async fn retract(&mut self, mut ticket: Ticket) {
-        self.shared.directory().remove(&ticket.id);
-        ticket.retract();
-        if let Err(error) = ticket.save(&self.shared.store).await {
-            // It will be seen again after a restart, and removed again.
-            warn!(job = %ticket.id, error = %Chain(&error), "removal can't be stored");
+    async fn remove(&mut self, id: &str) -> Result<(), CommandError> {
+        match self.places.get_mut(id) {
+            None => Err(CommandError::Unknown(id.to_owned())),
+            Some(Place::Waiting(_) | Place::Running(_)) => Err(CommandError::Running),
+            Some(Place::Over { ticket, .. }) => {
+                ticket.retract(&self.shared.store).await?;
+                self.places.remove(id);
+                self.shared.directory().remove(id);
+                self.let_go(id).await;
+                Ok(())
+            }
         }
     }
 
     async fn keep_house(&mut self) {
-        let over = |place: &Place| match place {
+        self.store_again().await;
+        let expired = |place: &Place| match place {
             Place::Over { ticket, since, before } => {
                 let removal = ticket.record.removal;
                 let due = *before + since.elapsed() >= removal.after;
                 ticket.unstored.is_none() && removal.automatic && due
             }
-            Place::Waiting(_) | Place::Running { .. } => false,
+            Place::Waiting(_) | Place::Running(_) => false,
         };
-        let expired: Vec<String> =
-            self.places.iter().filter(|(_, place)| over(place)).map(|(id, _)| id.clone()).collect();
+        let expired = self.places.iter().filter(|(_, place)| expired(place));
+        let expired: Vec<String> = expired.map(|(id, _)| id.clone()).collect();
         for id in expired {
-            if let Some(Place::Over { ticket, .. }) = self.places.remove(&id) {
-                self.retract(*ticket).await;
-            }
-        }
-        for place in self.places.values_mut() {
-            if let Place::Over { ticket, .. } = place
-                && ticket.unstored.is_some()
-                && ticket.save(&self.shared.store).await.is_ok()
-            {
-                ticket.publish();
+            if let Err(error) = self.remove(&id).await {
+                // It stays, and is removed later.
+                warn!(job = id, error = %Chain(&error), "job can't be removed");
             }
         }
         if self.forgotten.elapsed() >= FORGETTING {
             self.forgotten = Instant::now();
             self.forget().await;
+        }
+    }
+
+    /// Stores jobs whose end could not be stored.
+    async fn store_again(&mut self) {
+        let mut stored = Vec::new();
+        for (id, place) in &mut self.places {
+            if let Place::Over { ticket, .. } = place
+                && ticket.unstored.is_some()
+                && ticket.save(&self.shared.store).await.is_ok()
+            {
+                ticket.publish();
+                stored.push(id.clone());
+            }
+        }
+        for id in stored {
+            self.let_go(&id).await;
         }
     }
 

@@ -272,6 +272,22 @@ impl Ticket {
         self.job = job;
     }
 
+    /// Stores and shows when clients stop seeing it.
+    pub(super) async fn set_removal(
+        &mut self,
+        removal: Removal,
+        store: &Store,
+    ) -> Result<(), StoreError> {
+        let before = (self.record.removal, self.unstored.clone());
+        self.record.removal = removal;
+        let saved = self.save(store).await;
+        if saved.is_err() {
+            (self.record.removal, self.unstored) = before;
+        }
+        self.publish();
+        saved
+    }
+
     fn look(&self) -> JobView {
         JobView {
             id: self.id.clone(),
@@ -308,10 +324,17 @@ impl Ticket {
         let _ = self.changes.send(JobChange::Created(Arc::clone(&self.view.borrow())));
     }
 
-    /// Tells those who follow all jobs that there is one less.
-    pub(super) fn retract(&mut self) {
+    /// Stores that clients no longer see it, and tells those who follow all jobs.
+    pub(super) async fn retract(&mut self, store: &Store) -> Result<(), StoreError> {
+        let unstored = self.unstored.clone();
         self.removed = Some(now());
-        let _ = self.changes.send(JobChange::Deleted(Arc::clone(&self.view.borrow())));
+        let saved = self.save(store).await;
+        if saved.is_ok() {
+            let _ = self.changes.send(JobChange::Deleted(Arc::clone(&self.view.borrow())));
+        } else {
+            (self.removed, self.unstored) = (None, unstored);
+        }
+        saved
     }
 
     fn row(&self) -> JobRow {
