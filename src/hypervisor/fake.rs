@@ -78,6 +78,7 @@ struct FakeState {
     hanging: BTreeSet<&'static str>,
     waiting: BTreeMap<&'static str, usize>,
     calls: Vec<&'static str>,
+    orders: Vec<MigrationOrder>,
 }
 
 #[derive(Default)]
@@ -191,9 +192,14 @@ impl FakeHypervisor {
             });
     }
 
-    /// Lets a guest ignore requests to shut down.
-    pub fn ignore_shutdown(&self, name: &str) {
-        self.lock().guests.get_mut(name).expect("the guest exists").ignores_shutdown = true;
+    /// What `job` tells of the job that runs on a guest.
+    pub fn set_job_stats(&self, name: &str, stats: JobStats) {
+        self.lock().guests.get_mut(name).expect("the guest exists").job = Some(stats);
+    }
+
+    /// Decides whether a guest ignores requests to shut down.
+    pub fn ignore_shutdown(&self, name: &str, ignores: bool) {
+        self.lock().guests.get_mut(name).expect("the guest exists").ignores_shutdown = ignores;
     }
 
     /// Changes what `host` answers.
@@ -259,6 +265,11 @@ impl FakeHypervisor {
     /// Accepts connections again.
     pub fn come_up(&self) {
         self.lock().reachable = true;
+    }
+
+    /// The migrations that were ordered so far.
+    pub fn orders(&self) -> Vec<MigrationOrder> {
+        self.lock().orders.clone()
     }
 
     /// The names of all calls so far.
@@ -385,6 +396,7 @@ impl FakeState {
             hanging: BTreeSet::new(),
             waiting: BTreeMap::new(),
             calls: Vec::new(),
+            orders: Vec::new(),
         }
     }
 }
@@ -502,12 +514,16 @@ impl Drop for FakeWatch {
 
 impl Migrator for FakeHypervisor {
     /// Begins a job, then copies: `hang("copy")` keeps it copying until it is released or the job is
-    /// cancelled, `fail_next("copy", …)` breaks it.
+    /// cancelled, `fail_next("copy", …)` breaks it. The destination is asked by `accept`.
     fn migrate(&self, guest: &str, order: &MigrationOrder) -> Result<(), HypervisorError> {
         let (Route::PeerToPeer(uri) | Route::Direct(uri)) = &order.route;
         let destination = self.world.upgrade().and_then(|world| world.host(uri));
         let destination = destination
             .ok_or_else(|| libvirt(38, format!("unable to connect to server at '{uri}'")))?;
+        match destination.enter("accept").map(drop) {
+            Err(HypervisorError::Unreachable { message, .. }) => return Err(libvirt(38, message)),
+            other => other?,
+        }
         self.with_guest("migrate", guest, |found| {
             if found.job.is_some() {
                 return Err(invalid(format!(
@@ -528,6 +544,7 @@ impl Migrator for FakeHypervisor {
             });
             Ok(())
         })?;
+        self.lock().orders.push(order.clone());
         let copied = self.copy(guest);
         let mut state = self.lock();
         let found = state.guests.get_mut(guest).ok_or_else(|| no_such_name(guest))?;

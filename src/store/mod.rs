@@ -88,14 +88,13 @@ impl Store {
         }
     }
 
-    /// Makes the disk look full beyond so many pages.
+    /// Lets writes fail, or work again.
     #[cfg(test)]
-    pub(crate) async fn limit_pages(&self, pages: u32) {
+    pub(crate) async fn refuse_writes(&self, refuse: bool) {
         let set = move |connection: &mut Connection| {
-            let sql = format!("PRAGMA max_page_count = {pages}");
-            Ok(connection.query_row(&sql, [], |_| Ok(()))?)
+            Ok(connection.pragma_update(None, "query_only", refuse)?)
         };
-        self.call(set).await.expect("a limit");
+        self.call(set).await.expect("a setting");
     }
 
     async fn call<T: Send + 'static>(

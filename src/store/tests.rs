@@ -251,7 +251,14 @@ async fn a_full_disk_is_said_and_passes() {
     let directory = tempfile::tempdir().expect("a directory");
     let store = Store::open(&directory.path().join("db")).await.expect("a new store");
     store.insert_job(job("a", 1)).await.expect("inserted");
-    store.limit_pages(1).await;
+    let limit = async |pages: u32| {
+        let set = move |connection: &mut Connection| {
+            let sql = format!("PRAGMA max_page_count = {pages}");
+            Ok(connection.query_row(&sql, [], |_| Ok(()))?)
+        };
+        store.call(set).await.expect("a limit");
+    };
+    limit(1).await;
     let large = JobRow { request: "x".repeat(1 << 20), ..job("b", 2) };
     let error = store.insert_job(large.clone()).await.expect_err("no room");
     assert!(matches!(error, StoreError::Full), "{error:?}");
@@ -260,7 +267,7 @@ async fn a_full_disk_is_said_and_passes() {
     assert!(matches!(store.update_job(grown).await, Err(StoreError::Full)));
     assert_eq!(store.job("a".to_owned()).await.expect("read"), Some(job("a", 1)));
     assert_eq!(ids(&store, Jobs::Visible).await, ["a"]);
-    store.limit_pages(1 << 20).await;
+    limit(1 << 20).await;
     store.insert_job(large).await.expect("room again");
     assert_eq!(ids(&store, Jobs::Visible).await, ["a", "b"]);
     store.close().await;

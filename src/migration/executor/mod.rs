@@ -24,6 +24,8 @@ mod failures;
 mod hands;
 mod record;
 mod runner;
+#[cfg(test)]
+mod tests;
 mod ticket;
 mod worker;
 

@@ -297,13 +297,13 @@ impl Runner {
     async fn end(&mut self, mut ticket: Ticket) {
         let id = ticket.id.clone();
         self.places.remove(&id);
-        let saved = ticket.save(&self.shared.store).await;
-        ticket.publish();
-        self.put_away(ticket);
-        match saved {
-            Ok(()) => self.let_go(&id).await,
+        match ticket.save(&self.shared.store).await {
+            Ok(()) => self.queue.remove(&id),
             Err(error) => error!(job = id, error = %Chain(&error), "job can't be stored yet"),
         }
+        ticket.publish();
+        self.put_away(ticket);
+        self.start_what_may().await;
     }
 
     async fn let_go(&mut self, id: &str) {

@@ -207,6 +207,10 @@ impl Worker {
 
     /// Tells the machine; stores and shows what it decides. Returns its refusal.
     async fn take(&mut self, event: Event) -> Option<Refusal> {
+        if self.shared.stop.is_cancelled() {
+            // The gate and the connections end with us: what they say now is no news of the guest.
+            std::future::pending::<()>().await;
+        }
         let before = self.ticket.job.clone();
         let (job, effects) = match before.clone().on(event.clone()) {
             Ok(step) => step,
@@ -228,7 +232,10 @@ impl Worker {
             self.effects.extend(effects);
             self.keep_time();
         }
-        self.ticket.publish();
+        // The end is shown by the runner, with all numbers, once the guest may have another job.
+        if !self.ticket.job.phase().is_over() {
+            self.ticket.publish();
+        }
         None
     }
 
@@ -361,7 +368,7 @@ impl Worker {
         self.shared.tasks.spawn(run.in_current_span());
     }
 
-    /// The job is over: the last numbers, and a last word.
+    /// The job is over: the last numbers, which the runner stores, and a last word.
     async fn finish(&mut self) {
         let done = self.ticket.job.phase() == Phase::Done;
         let moved = self.ticket.record.request.settings.migration_type.moves_memory();
@@ -375,10 +382,6 @@ impl Worker {
             }
             self.read_job_events();
             self.ticket.report = self.progress.report().clone();
-            self.ticket.publish();
-            if let Err(error) = self.ticket.save(&self.shared.store).await {
-                error!(error = %Chain(&error), "the last numbers can't be stored");
-            }
         }
         let (elapsed, job) = (self.ticket.elapsed(), &self.ticket.job);
         match job.failure() {
