@@ -2,10 +2,10 @@
 //! daemon, behind a gate of check programs that every migration must pass.
 //!
 //! Each module is a room of the house described in `docs/ARCHITECTURE.md`; a room uses only rooms
-//! listed before it. Without the feature `daemon` only the model and its parsers are built: what fuzzing
-//! needs. This is the library of this package's two programs; its API is not stable.
+//! listed before it. Without the feature `daemon` only the model, its parsers and the operations on it
+//! are built: what is fuzzed. This is the library of this package's two programs; its API is not stable.
 
-#[cfg(feature = "daemon")]
+#[cfg(feature = "operations")]
 pub mod sys;
 
 #[cfg(feature = "daemon")]
@@ -39,7 +39,7 @@ pub mod client;
 #[cfg(feature = "daemon")]
 pub mod indications;
 
-#[cfg(feature = "daemon")]
+#[cfg(feature = "operations")]
 pub mod ops;
 
 #[cfg(feature = "daemon")]
@@ -57,5 +57,6 @@ pub mod cli;
 #[cfg(feature = "daemon")]
 pub mod daemon;
 
+#[cfg(feature = "operations")]
 #[doc(hidden)]
 pub mod fuzzing;

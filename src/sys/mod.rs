@@ -2,30 +2,23 @@
 //!
 //! Nothing here knows what a check or a migration is.
 
+#[cfg(feature = "daemon")]
 pub mod activation;
+#[cfg(feature = "daemon")]
 pub mod blocking;
+#[cfg(feature = "daemon")]
 pub mod cgroup;
+#[cfg(feature = "daemon")]
 pub mod child;
+#[cfg(feature = "daemon")]
 pub mod end;
+#[cfg(feature = "daemon")]
+mod poll;
 
-use std::{future::Future, pin::Pin, time::Instant};
+use std::{future::Future, pin::Pin};
 
-use nix::{
-    errno::Errno,
-    poll::{PollFd, ppoll},
-    sys::time::TimeSpec,
-};
+#[cfg(feature = "daemon")]
+use poll::poll_until;
 
 /// A boxed future, for the few traits that are used as objects.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
-/// Waits until a descriptor is ready or the time has come; gives the number of ready ones.
-fn poll_until(fds: &mut [PollFd<'_>], until: Option<Instant>) -> Result<usize, Errno> {
-    loop {
-        let rest = until.map(|until| until.saturating_duration_since(Instant::now()));
-        match ppoll(fds, rest.map(TimeSpec::from_duration), None) {
-            Err(Errno::EINTR) => {}
-            result => return result.map(|ready| ready.unsigned_abs() as usize),
-        }
-    }
-}

@@ -104,7 +104,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     ("main", &["sys", "telemetry", "checks", "cli", "config", "daemon"]),
     // No room of the program: what the targets in `fuzz/` call.
-    ("fuzzing", &["cim", "xml", "mof"]),
+    ("fuzzing", &["cim", "xml", "mof", "query", "repository", "ops"]),
 ];
 
 /// Paths that only some rooms may name. `std::fs` is open to `repository`: it reads schema directories.

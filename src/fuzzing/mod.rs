@@ -1,16 +1,22 @@
 //! What the targets in `fuzz/` call: a stranger's bytes for a parser, and a panic if it breaks its
 //! promise. No part of the library.
 
+mod server;
+
 use std::sync::LazyLock;
 
+pub use server::requests;
+
 use crate::{
-    cim::{CimType, Class, DateTime, ObjectPath},
+    cim::{CimName, CimType, Class, DateTime, Instance, ObjectPath},
     mof::{
         self, MofError, NoIncludes, Reader, Sources,
         ast::Declaration,
         compile::{self, QualifierTypes},
         print,
     },
+    query::{self, Filter, Language},
+    repository::Repository,
     xml::{Limits, RequestBody, RequestMessage, decode_request, embedded, encode_request},
 };
 
@@ -52,7 +58,7 @@ pub fn embedded_instance(text: &str) {
 /// MOF text; each class of it, printed, reads back the same.
 pub fn mof(text: &str) {
     static STANDARD: LazyLock<QualifierTypes> = LazyLock::new(|| {
-        let text = include_str!("../schema/qualifiers.mof");
+        let text = include_str!("../../schema/qualifiers.mof");
         read_mof(text, QualifierTypes::new()).expect("the schema's own").0
     });
     let Ok((types, classes)) = read_mof(text, STANDARD.clone()) else { return };
@@ -99,6 +105,32 @@ pub fn embedded_mof(text: &str) {
     }
 }
 
+/// A query of any language; what is printed reads back the same, and what is right can be asked.
+pub fn query(text: &str) {
+    let schema = &*Repository::builtin();
+    for language in [Language::Wql, Language::Cql] {
+        let Ok(query) = query::parse(language, text) else { continue };
+        let printed = query.to_string();
+        assert_eq!(query::parse(language, &printed).as_ref(), Ok(&query), "{printed}");
+        if query.check(schema).is_ok()
+            && let Some(guest) = schema.complete(Instance::new(query.from_class().clone()))
+            && query.matches(&guest, schema) == Some(true)
+        {
+            query.project(guest, schema);
+        }
+    }
+    if let Ok(filter) = Filter::parse(text) {
+        let printed = filter.to_string();
+        assert_eq!(Filter::parse(&printed).as_ref(), Ok(&filter), "{printed}");
+        let class = CimName::literal("KVM_ComputerSystem");
+        if filter.check(&class, schema).is_ok()
+            && let Some(guest) = schema.complete(Instance::new(class))
+        {
+            filter.matches(&guest, schema);
+        }
+    }
+}
+
 /// The text of an object path, which is read back as it is written.
 pub fn object_path(text: &str) {
     if let Ok(path) = ObjectPath::parse(text) {
@@ -129,15 +161,15 @@ fn assert_same<T: std::fmt::Debug>(again: &T, first: &T) {
 mod tests {
     use std::{fs, path::PathBuf};
 
-    /// Calls a target with each of its seeds, and with each seed short of one byte.
+    /// Calls a target with each of its seeds, and with each seed short of every `step`th byte.
     #[track_caller]
-    fn check(target: &str, call: impl Fn(&[u8])) {
+    fn check(target: &str, step: usize, call: impl Fn(&[u8])) {
         let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
         let mut seeds = 0;
         for entry in fs::read_dir(folder).unwrap() {
             let seed = fs::read(entry.unwrap().path()).unwrap();
             call(&seed);
-            for at in 0..seed.len() {
+            for at in (0..seed.len()).step_by(step) {
                 call(&[&seed[..at], &seed[at + 1..]].concat());
             }
             seeds += 1;
@@ -147,7 +179,7 @@ mod tests {
 
     #[track_caller]
     fn check_text(target: &str, call: impl Fn(&str)) {
-        check(target, |bytes| {
+        check(target, 1, |bytes| {
             if let Ok(text) = std::str::from_utf8(bytes) {
                 call(text);
             }
@@ -156,10 +188,12 @@ mod tests {
 
     #[test]
     fn the_seeds_pass() {
-        check("cim_xml_request", super::cim_xml_request);
+        check("cim_xml_request", 1, super::cim_xml_request);
         check_text("embedded_instance", super::embedded_instance);
         check_text("object_path", super::object_path);
         check_text("datetime", super::datetime);
+        check("requests", 64, super::requests);
+        check_text("query", super::query);
         check_text("mof", super::mof);
         check_text("embedded_mof", super::embedded_mof);
     }
