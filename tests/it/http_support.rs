@@ -276,19 +276,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         String::from_utf8(self.until(b"\r\n\r\n").await).unwrap()
     }
 
+    /// Reads one chunk of a body; empty at its end, `None` if it breaks off.
+    pub async fn chunk(&mut self) -> Option<Vec<u8>> {
+        let line = self.try_until(b"\r\n").await?;
+        let length = std::str::from_utf8(&line).unwrap().trim();
+        let length = usize::from_str_radix(length, 16).unwrap();
+        let chunk = self.exactly(length).await;
+        if length > 0 {
+            self.exactly(2).await;
+        }
+        Some(chunk)
+    }
+
     async fn chunks(&mut self, answered: &mut Answered) {
         loop {
-            let Some(line) = self.try_until(b"\r\n").await else {
-                answered.broken = true;
-                return;
-            };
-            let length = std::str::from_utf8(&line).unwrap().trim();
-            let length = usize::from_str_radix(length, 16).unwrap();
-            if length == 0 {
-                break;
+            match self.chunk().await {
+                Some(chunk) if chunk.is_empty() => break,
+                Some(chunk) => answered.body.extend(chunk),
+                None => {
+                    answered.broken = true;
+                    return;
+                }
             }
-            answered.body.extend(self.exactly(length).await);
-            self.exactly(2).await;
         }
         let mut trailers = String::new();
         while !trailers.ends_with("\r\n\r\n") && trailers != "\r\n" {
