@@ -107,6 +107,10 @@ impl FakeGuest {
             ignores_shutdown: false,
         }
     }
+
+    fn must_be_active(&self) -> Result<(), HypervisorError> {
+        if self.domain.is_active() { Ok(()) } else { Err(invalid("domain is not running")) }
+    }
 }
 
 /// A call that blocks; dropping this lets it go on.
@@ -440,6 +444,7 @@ impl Hypervisor for FakeHypervisor {
 
     fn active_job(&self, name: &str) -> Result<Option<String>, HypervisorError> {
         self.with_guest("active_job", name, |guest| {
+            guest.must_be_active()?;
             Ok(guest.job.as_ref().map(|job| job.operation.describe().to_owned()))
         })
     }
@@ -594,7 +599,10 @@ impl Migrator for FakeHypervisor {
     }
 
     fn job(&self, guest: &str) -> Result<Option<JobStats>, HypervisorError> {
-        self.with_guest("job", guest, |found| Ok(found.job.clone()))
+        self.with_guest("job", guest, |found| {
+            found.must_be_active()?;
+            Ok(found.job.clone())
+        })
     }
 
     fn completed_job(&self, guest: &str) -> Result<Option<JobStats>, HypervisorError> {

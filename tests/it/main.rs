@@ -16,6 +16,8 @@ mod http_limits;
 mod http_support;
 mod http_tls;
 mod hypervisor;
+mod migrations;
+mod migrations_support;
 mod model;
 mod model_support;
 mod streaming;

@@ -179,7 +179,11 @@ impl Hands {
                 other => other?,
             };
             let job = match host.active_job(&domain.name) {
-                Err(HypervisorError::Unsupported { .. }) => None,
+                // A guest that is off has none.
+                Err(
+                    HypervisorError::Unsupported { .. }
+                    | HypervisorError::Libvirt { code: OPERATION_INVALID, .. },
+                ) => None,
                 other => other?,
             };
             Ok(SourceFacts { domain, job, live_xml, definition })
