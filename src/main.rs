@@ -42,7 +42,9 @@ fn exit_code(error: &anyhow::Error) -> u8 {
         return error.exit_code();
     }
     match error.downcast_ref::<StartError>() {
-        Some(StartError::Bind(_) | StartError::RuntimeDirectory { .. }) => exit::UNAVAILABLE,
+        Some(
+            StartError::Bind(_) | StartError::RuntimeDirectory { .. } | StartError::Store { .. },
+        ) => exit::UNAVAILABLE,
         Some(StartError::Checks(SetupError::Spawner(_))) => exit::SOFTWARE,
         Some(
             StartError::Server(_)

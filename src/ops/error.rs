@@ -13,6 +13,9 @@ pub enum ProviderError {
     /// A parameter is missing or has a value that can't be.
     #[error("{0}")]
     InvalidParameter(String),
+    /// The caller may not do that.
+    #[error("{0}")]
+    AccessDenied(String),
     /// The class can't do that.
     #[error("{0}")]
     NotSupported(String),
@@ -51,6 +54,7 @@ impl From<ProviderError> for CimError {
         let status = match error {
             ProviderError::NotFound(_) => StatusCode::NotFound,
             ProviderError::InvalidParameter(_) => StatusCode::InvalidParameter,
+            ProviderError::AccessDenied(_) => StatusCode::AccessDenied,
             ProviderError::NotSupported(_) => StatusCode::NotSupported,
             ProviderError::MethodNotAvailable(_) => StatusCode::MethodNotAvailable,
             ProviderError::LimitReached(_) => StatusCode::ServerLimitsExceeded,
