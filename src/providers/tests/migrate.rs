@@ -471,7 +471,8 @@ async fn clients_decide_when_a_job_goes_and_the_history_keeps_it() {
             ("Owner", "someone"),
         ],
     );
-    assert_eq!(&world.get(record.path.clone().unwrap()).await.unwrap(), record);
+    let again = world.get(record.path.clone().unwrap()).await.unwrap();
+    assert!(again.properties == record.properties);
     world.close().await;
 }
 
