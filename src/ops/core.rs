@@ -3,7 +3,7 @@
 use std::{cmp::Reverse, sync::Arc};
 
 use super::{
-    InstanceProvider, ProviderError, Registry, Space,
+    InstanceProvider, ProviderError, Registry, Space, association,
     conform::{Conformer, is_blank},
     namespaces::Scope,
 };
@@ -76,6 +76,18 @@ impl Core {
             }
         }
         Ok(found)
+    }
+
+    /// The instance of that path, whose keys are conformed: of a class or of an association.
+    pub(super) async fn existing(
+        &self,
+        scope: &Scope,
+        path: &InstancePath,
+    ) -> Result<Instance, ProviderError> {
+        match self.registry.association(scope.space, &path.class) {
+            Some(provider) => association::find(self, scope, provider, path).await,
+            None => self.find(scope.space, path).await,
+        }
     }
 
     /// The path of an instance that a provider made, without host and namespace.

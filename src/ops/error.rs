@@ -13,9 +13,18 @@ pub enum ProviderError {
     /// A parameter is missing or has a value that can't be.
     #[error("{0}")]
     InvalidParameter(String),
-    /// The caller may not do that.
+    /// There is such an object already.
     #[error("{0}")]
-    AccessDenied(String),
+    AlreadyExists(String),
+    /// The query can't be read.
+    #[error("{0}")]
+    InvalidQuery(String),
+    /// The query asks for what we do not evaluate.
+    #[error("{0}")]
+    QueryFeatureNotSupported(String),
+    /// The query is in a language we do not speak.
+    #[error("{0}")]
+    QueryLanguageNotSupported(String),
     /// The class can't do that.
     #[error("{0}")]
     NotSupported(String),
@@ -54,7 +63,10 @@ impl From<ProviderError> for CimError {
         let status = match error {
             ProviderError::NotFound(_) => StatusCode::NotFound,
             ProviderError::InvalidParameter(_) => StatusCode::InvalidParameter,
-            ProviderError::AccessDenied(_) => StatusCode::AccessDenied,
+            ProviderError::AlreadyExists(_) => StatusCode::AlreadyExists,
+            ProviderError::InvalidQuery(_) => StatusCode::InvalidQuery,
+            ProviderError::QueryFeatureNotSupported(_) => StatusCode::QueryFeatureNotSupported,
+            ProviderError::QueryLanguageNotSupported(_) => StatusCode::QueryLanguageNotSupported,
             ProviderError::NotSupported(_) => StatusCode::NotSupported,
             ProviderError::MethodNotAvailable(_) => StatusCode::MethodNotAvailable,
             ProviderError::LimitReached(_) => StatusCode::ServerLimitsExceeded,

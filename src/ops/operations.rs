@@ -186,10 +186,7 @@ impl Operations {
         let core = &self.core;
         let class = core.class(&path.class, StatusCode::InvalidClass)?;
         let path = core.conformer().path(&class, path)?;
-        let found = match core.registry.association(scope.space, &class.name) {
-            Some(provider) => association::find(core, scope, provider, &path).await?,
-            None => core.find(scope.space, &path).await?,
-        };
+        let found = core.existing(scope, &path).await?;
         let mut instance = Shaper::deep(Arc::clone(&core.repository), options).shape(found);
         core.localise(scope, &mut instance);
         Ok(instance)

@@ -78,6 +78,21 @@ pub trait AssociationProvider: Send + Sync {
         role: &'a CimName,
         sink: &'a mut dyn Sink<Link>,
     ) -> Outcome<'a, ()>;
+
+    /// Makes an association and returns it with its references.
+    fn create(&self, association: Instance) -> Outcome<'_, Instance> {
+        Box::pin(async move { Err(unsupported(&association.class, "created")) })
+    }
+
+    /// Changes these properties of an association.
+    fn modify(&self, path: InstancePath, _changes: Vec<Property>) -> Outcome<'_, ()> {
+        Box::pin(async move { Err(unsupported(&path.class, "modified")) })
+    }
+
+    /// Deletes an association.
+    fn delete(&self, path: InstancePath) -> Outcome<'_, ()> {
+        Box::pin(async move { Err(unsupported(&path.class, "deleted")) })
+    }
 }
 
 /// An end of an association.
@@ -148,7 +163,8 @@ pub struct MethodResult {
     pub out: Vec<(CimName, Value)>,
 }
 
-fn unsupported(class: &CimName, what: &str) -> ProviderError {
+/// Instances of the class are not for clients to change.
+pub(super) fn unsupported(class: &CimName, what: &str) -> ProviderError {
     ProviderError::NotSupported(format!("instances of {class} cannot be {what}"))
 }
 

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{AssociationProvider, InstanceProvider, Space};
-use crate::cim::CimName;
+use super::{AssociationProvider, InstanceProvider, Outcome, Space};
+use crate::cim::{CimName, Instance, InstancePath, Property};
 
 /// All providers, in the order in which lists name their objects. Filled at start, immutable after.
 #[derive(Clone, Default)]
@@ -20,6 +20,36 @@ pub struct RegistryError {
     pub class: CimName,
     /// The namespace.
     pub namespace: &'static str,
+}
+
+/// What serves the instances of one class.
+#[derive(Clone, Copy)]
+pub(super) enum Server<'r> {
+    Instances(&'r Arc<dyn InstanceProvider>),
+    Associations(&'r Arc<dyn AssociationProvider>),
+}
+
+impl Server<'_> {
+    pub(super) fn create(&self, instance: Instance) -> Outcome<'_, Instance> {
+        match self {
+            Self::Instances(provider) => provider.create(instance),
+            Self::Associations(provider) => provider.create(instance),
+        }
+    }
+
+    pub(super) fn modify(&self, path: InstancePath, changes: Vec<Property>) -> Outcome<'_, ()> {
+        match self {
+            Self::Instances(provider) => provider.modify(path, changes),
+            Self::Associations(provider) => provider.modify(path, changes),
+        }
+    }
+
+    pub(super) fn delete(&self, path: InstancePath) -> Outcome<'_, ()> {
+        match self {
+            Self::Instances(provider) => provider.delete(path),
+            Self::Associations(provider) => provider.delete(path),
+        }
+    }
 }
 
 impl Registry {
@@ -56,6 +86,12 @@ impl Registry {
             return Err(RegistryError { class: class.clone(), namespace: space.name() });
         }
         Ok(())
+    }
+
+    /// What serves exactly that class, an association or not.
+    pub(super) fn server(&self, space: Space, class: &CimName) -> Option<Server<'_>> {
+        let instances = self.instance(space, class).map(Server::Instances);
+        instances.or_else(|| self.association(space, class).map(Server::Associations))
     }
 
     /// The provider of exactly that class.

@@ -1,6 +1,6 @@
 //! Operations that change instances (DSP0200 §5.3.2.5 to §5.3.2.8, §5.3.2.22).
 
-use super::{ProviderError, core::Core, namespaces::Scope};
+use super::{core::Core, namespaces::Scope, provider::unsupported};
 use crate::cim::{
     CimError, CimName, Class, Instance, InstancePath, KeyValue, Property, PropertyDeclaration,
     StatusCode, Value,
@@ -27,11 +27,12 @@ impl Core {
         {
             return Err(no_property(StatusCode::InvalidParameter, &class, &unknown.name));
         }
-        let Some(provider) = self.registry.instance(scope.space, &class.name) else {
-            return Err(not_served(&class, "created"));
+        let Some(provider) = self.registry.server(scope.space, &class.name) else {
+            return Err(unsupported(&class.name, "created").into());
         };
         let instance = self.conformer().instance(&NEW_INSTANCE, &class, instance)?;
-        let created = provider.create(instance).await?;
+        let mut created = provider.create(instance).await?;
+        self.localise(scope, &mut created);
         Ok(self.path_of(&created)?)
     }
 
@@ -64,10 +65,10 @@ impl Core {
             declared(&class, name)?;
         }
         let instance = self.conformer().instance(&MODIFIED_INSTANCE, &class, instance)?;
-        self.find(scope.space, &path).await?;
+        self.existing(scope, &path).await?;
         let changes = changes(&class, &path, instance, listed)?;
-        let Some(provider) = self.registry.instance(scope.space, &class.name) else {
-            return Err(not_served(&class, "modified"));
+        let Some(provider) = self.registry.server(scope.space, &class.name) else {
+            return Err(unsupported(&class.name, "modified").into());
         };
         Ok(provider.modify(path, changes).await?)
     }
@@ -79,10 +80,10 @@ impl Core {
     pub(super) async fn delete(&self, scope: &Scope, path: InstancePath) -> Result<(), CimError> {
         let class = self.class(&path.class, StatusCode::InvalidClass)?;
         let path = self.conformer().path(&class, path)?;
-        let Some(provider) = self.registry.instance(scope.space, &class.name) else {
-            return Err(not_served(&class, "deleted"));
+        let Some(provider) = self.registry.server(scope.space, &class.name) else {
+            return Err(unsupported(&class.name, "deleted").into());
         };
-        self.find(scope.space, &path).await?;
+        self.existing(scope, &path).await?;
         Ok(provider.delete(path).await?)
     }
 
@@ -158,8 +159,4 @@ fn changes(
 
 fn no_property(status: StatusCode, class: &Class, name: &CimName) -> CimError {
     CimError::new(status, format!("class {} has no property {name}", class.name))
-}
-
-fn not_served(class: &Class, what: &str) -> CimError {
-    ProviderError::NotSupported(format!("instances of {} cannot be {what}", class.name)).into()
 }

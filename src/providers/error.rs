@@ -3,9 +3,10 @@
 use crate::{
     checks::GateError,
     hypervisor::HypervisorError,
-    migration::{CommandError, PlanError, QueueError, SettingsError, SubmitError, TargetError},
+    indications::SubscriptionError,
+    migration::{SettingsError, TargetError},
     ops::ProviderError,
-    telemetry::Chain,
+    query::QueryError,
 };
 
 impl From<HypervisorError> for ProviderError {
@@ -59,32 +60,30 @@ impl From<TargetError> for ProviderError {
     }
 }
 
-impl From<SubmitError> for ProviderError {
-    fn from(error: SubmitError) -> Self {
+impl From<SubscriptionError> for ProviderError {
+    fn from(error: SubscriptionError) -> Self {
+        let text = error.to_string();
         match error {
-            SubmitError::Queue(QueueError::Full { .. }) => Self::LimitReached(error.to_string()),
-            SubmitError::Queue(QueueError::Migrating { .. }) => Self::Failed(error.to_string()),
-            // libvirt-cim's words come first.
-            SubmitError::Plan(PlanError::State(reason)) => {
-                Self::Failed(format!("Failed to construct a valid libvirt URI: {reason}"))
+            SubscriptionError::Language(_) => Self::QueryLanguageNotSupported(text),
+            SubscriptionError::Query(QueryError::Unsupported { .. }) => {
+                Self::QueryFeatureNotSupported(text)
             }
-            SubmitError::Plan(_) => Self::InvalidParameter(error.to_string()),
-            SubmitError::Store(_) | SubmitError::Stopping => {
-                Self::Failed(Chain(&error).to_string())
-            }
-        }
-    }
-}
-
-impl From<CommandError> for ProviderError {
-    fn from(error: CommandError) -> Self {
-        match error {
-            CommandError::Unknown(_) => Self::no_instance(),
-            CommandError::Busy => Self::LimitReached(error.to_string()),
-            CommandError::Refused(_)
-            | CommandError::Running
-            | CommandError::Store(_)
-            | CommandError::Stopping => Self::Failed(Chain(&error).to_string()),
+            // As in OpenPegasus, what the schema lacks is no error of the query.
+            SubscriptionError::Query(
+                QueryError::UnknownClass { .. } | QueryError::UnknownProperty { .. },
+            )
+            | SubscriptionError::NoIndication(_)
+            | SubscriptionError::Missing { .. }
+            | SubscriptionError::Value { .. }
+            | SubscriptionError::TooLarge { .. } => Self::InvalidParameter(text),
+            SubscriptionError::Query(_) => Self::InvalidQuery(text),
+            SubscriptionError::Unsupported { .. } => Self::NotSupported(text),
+            SubscriptionError::Exists(_) => Self::AlreadyExists(text),
+            SubscriptionError::NoInstance | SubscriptionError::NoEnd { .. } => Self::NotFound(text),
+            SubscriptionError::Limit { .. } => Self::LimitReached(text),
+            SubscriptionError::InUse { .. }
+            | SubscriptionError::Store(_)
+            | SubscriptionError::Closed => Self::Failed(text),
         }
     }
 }

@@ -52,9 +52,9 @@ impl JobView {
             processed: number(job, "DataProcessed"),
             remaining: number(job, "DataRemaining"),
             rate: number(job, "TransferRate"),
-            eta: interval(job, "EstimatedTimeLeft").map(|left| left.as_secs().into()),
+            eta: number(job, "EstimatedSecondsRemaining"),
             downtime_ms: number(job, "Downtime"),
-            elapsed: interval(job, "ElapsedTime"),
+            elapsed: elapsed(job),
             failed,
         }
     }
@@ -110,8 +110,8 @@ impl JobView {
     }
 }
 
-fn interval(job: &Instance, property: &'static str) -> Option<Duration> {
-    match job.value(&CimName::literal(property))? {
+fn elapsed(job: &Instance) -> Option<Duration> {
+    match job.value(&CimName::literal("ElapsedTime"))? {
         Value::Scalar(Scalar::DateTime(interval)) if interval.is_interval() => {
             microseconds(interval)
         }
@@ -289,10 +289,7 @@ mod tests {
             .with(CimName::literal("PercentComplete"), 50_u16)
             .with(CimName::literal("DataTotal"), 2048_u64)
             .with(CimName::literal("DataProcessed"), 1024_u64)
-            .with(
-                CimName::literal("EstimatedTimeLeft"),
-                DateTime::interval(Duration::from_secs(61)).expect("short"),
-            );
+            .with(CimName::literal("EstimatedSecondsRemaining"), 61_u64);
         assert_eq!(
             shown(Style::Bar(100), std::slice::from_ref(&running)),
             "\r\x1b[K[############------------]  50 %  copying  1.0 KiB of 2.0 KiB  1 min 01 s left"

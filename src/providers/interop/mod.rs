@@ -7,15 +7,18 @@
 mod fixed;
 mod manager;
 mod profiles;
+mod subscriptions;
 
 use std::sync::Arc;
 
 use super::Host;
 use crate::{
     cim::{CimName, Instance, InstancePath, Value},
+    indications::Subscriptions,
     ops::{End, Registry, RegistryError, Space},
 };
 use fixed::{Fixed, FixedAssociation};
+use subscriptions::{Bindings, Kept};
 
 /// What there is to say about the server.
 #[derive(Clone, Debug)]
@@ -66,6 +69,20 @@ pub fn register_server(
     serve(registry, namespaces)?;
     serve(registry, vec![mechanism])?;
     profiles::register(registry, hosts)
+}
+
+/// Registers what clients want to be told.
+///
+/// # Errors
+/// [`RegistryError`] if called twice.
+pub fn register_subscriptions(
+    registry: &mut Registry,
+    subscriptions: &Subscriptions,
+) -> Result<(), RegistryError> {
+    for kept in Kept::all(subscriptions) {
+        registry.serve(Space::Interop, Arc::new(kept))?;
+    }
+    registry.associate(Space::Interop, Arc::new(Bindings::new(subscriptions)))
 }
 
 /// An end of an association at which instances of these classes stand.
