@@ -301,6 +301,14 @@ async fn daemons_and_guests_that_die_leave_one_guest() {
     bed.guest(&["kill", "web"]);
     check_failure(&program.over(&id).await, Reason::GuestStopped, "the guest stopped");
     program.is_at(Host::A, DomainState::Shutoff, true);
+    bed.guest(&["remove", "web"]);
+
+    // And one that powers itself off.
+    bed.start_guest(&["--memory", "96", "--busy", "64", "--stop", "8"]);
+    let id = program.submit(program.request(Host::A, mode, slow())).await;
+    program.copies(&id).await;
+    check_failure(&program.over(&id).await, Reason::GuestStopped, "the guest stopped");
+    program.is_at(Host::A, DomainState::Shutoff, true);
     program.end().await;
 }
 
