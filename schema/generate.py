@@ -286,6 +286,7 @@ def main():
         target.parent.mkdir(exist_ok=True)
         target.write_text(HEADER + "\n" + body)
     includes = "".join(f'#pragma include ( "{path}" )\n' for path in sorted(groups, key=is_virt))
+    includes += '#pragma include ( "records.mof" )\n'
     (HERE / "virtcimd.mof").write_text(HEADER + MAIN + includes)
     lines = ",\n".join(
         f"{json.dumps(name)}: {json.dumps(entry, separators=(',', ':'))}"

@@ -1,12 +1,14 @@
 //! The daemon: builds every room in order, wires them, and takes them down in the opposite order.
 //!
 //! ```text
-//!   configuration ─▶ listeners ─▶ schema ─▶ store ─▶ connections ─▶ providers ─▶ operations
-//!     ─▶ server
+//!   configuration ─▶ listeners ─▶ schema ─▶ store ─▶ connections ─▶ migrations ─▶ providers
+//!     ─▶ operations ─▶ server
 //! ```
 //!
 //! Addresses come first, because nothing else fails as often or is as cheap to try. The connections
 //! to hypervisors are only begun: the daemon is ready, and says the truth, also while libvirtd is down.
+//! Jobs that an earlier daemon left unfinished go on at once. When the daemon ends it leaves running
+//! migrations as they are: the next one takes them over.
 //!
 //! Signals: SIGHUP reads users, certificates and the configuration again; SIGTERM and SIGINT let
 //! requests be answered for `daemon.stop-timeout` and end; a second one ends at once.
@@ -39,6 +41,7 @@ use crate::{
         libvirt::{LibvirtConnector, LibvirtOptions},
     },
     indications::{self, Subscriptions},
+    migration::{Limits, MigrationHandle, Options, Parts},
     ops::{Operations, Registry, RegistryError},
     providers::{self, Host, Migrations, Terms},
     repository::{LoadError, Repository},
@@ -94,8 +97,9 @@ pub struct Daemon {
     operations: Operations,
     /// On which terms guests may leave.
     terms: watch::Sender<Arc<Terms>>,
+    migrations: MigrationHandle,
     store: Store,
-    /// The connections to hypervisors, and the subscriptions.
+    /// The connections to hypervisors, the migrations and the subscriptions.
     tasks: TaskTracker,
     stop: CancellationToken,
     stop_timeout: Duration,
@@ -142,21 +146,37 @@ impl Daemon {
         let listeners = Listeners::bind(&config.http, inherited).await?;
         let repository = schema(&config.schema_directories)?;
         let store = open_store(&config.store_path).await?;
-        let hosts: Vec<Host> = config
+        let sources: Vec<Connection> = config
             .hypervisors
             .iter()
             .map(|hypervisor| {
                 let options = ConnectionOptions::new(&hypervisor.uri);
-                let connector = Arc::clone(&connector);
-                let connection = Connection::start(options, connector, &tasks, stop.clone());
-                Host { prefix: hypervisor.prefix, connection }
+                Connection::start(options, Arc::clone(&connector), &tasks, stop.clone())
             })
             .collect();
-        let migrations = Migrations::new(connector, terms.subscribe());
+        let parts = Parts {
+            store: store.clone(),
+            sources: sources.clone(),
+            connector: Arc::clone(&connector),
+            gate: providers::ask_gate(terms.subscribe()),
+        };
+        let started = MigrationHandle::start(parts, options(config), &tasks, stop.clone()).await;
+        let migrations = started.map_err(|source| unusable(&config.store_path, source))?;
+        let hosts: Vec<Host> = config
+            .hypervisors
+            .iter()
+            .zip(sources)
+            .map(|(hypervisor, connection)| {
+                let migrations = migrations.clone();
+                Host { prefix: hypervisor.prefix, connection, migrations }
+            })
+            .collect();
+        let shared = Migrations::new(connector, terms.subscribe());
         let mut registry = Registry::default();
         for host in &hosts {
-            providers::register(&mut registry, host, &migrations)?;
+            providers::register(&mut registry, host, &shared)?;
         }
+        providers::register_jobs(&mut registry, &hosts, &shared)?;
         let server = about(config);
         providers::register_server(&mut registry, &server, &hosts)?;
         let options =
@@ -169,7 +189,7 @@ impl Daemon {
         let handler = Arc::new(operations.clone());
         let server = Server::start(listeners, &config.http, config.xml, handler)?;
         let stop_timeout = config.stop_timeout;
-        Ok(Self { server, operations, terms, store, tasks, stop, stop_timeout })
+        Ok(Self { server, operations, terms, migrations, store, tasks, stop, stop_timeout })
     }
 
     /// The addresses served; a port of 0 has become a number.
@@ -177,8 +197,9 @@ impl Daemon {
         self.server.addresses()
     }
 
-    /// Takes over what of a new configuration can change without a restart: checks, destinations, and
-    /// what a refusal is answered with. Reads users and certificates again.
+    /// Takes over what of a new configuration can change without a restart: checks, destinations, how
+    /// migrations are carried out, and what a refusal is answered with. Reads users and certificates
+    /// again.
     ///
     /// # Errors
     /// Everything that is wrong; that stays as it was.
@@ -191,6 +212,7 @@ impl Daemon {
             }
             Err(error) => errors.push(error.into()),
         }
+        self.migrations.set_options(options(config));
         if let Err(failures) = self.server.reload() {
             errors.extend(failures.into_iter().map(StartError::from));
         }
@@ -206,8 +228,35 @@ impl Daemon {
         }
         self.stop.cancel();
         end(&self.tasks).await;
+        // Last, for migrations store what they have come to.
         self.store.close().await;
         answered
+    }
+}
+
+async fn open_store(path: &Path) -> Result<Store, StartError> {
+    Store::open(path).await.map_err(|source| unusable(path, source))
+}
+
+fn unusable(path: &Path, source: StoreError) -> StartError {
+    StartError::Store { path: path.to_owned(), source }
+}
+
+/// How migrations are carried out.
+fn options(config: &Config) -> Options {
+    let migration = &config.migration;
+    Options {
+        mode: migration.mode,
+        limits: Limits {
+            outgoing: migration.max_outgoing.get(),
+            per_destination: migration.max_per_destination.get(),
+            waiting: migration.max_waiting.get(),
+        },
+        shutdown_timeout: migration.shutdown_timeout,
+        stall: migration.stall_timeout,
+        keep: config.jobs_keep,
+        history: config.jobs_history,
+        ..Options::default()
     }
 }
 
@@ -225,15 +274,9 @@ fn terms(config: &Config, gate: Gate) -> Terms {
         levels: config.check_levels.clone(),
         destinations: config.migration.policy.clone(),
         check_failure: config.check_failure,
+        failed_job_state: config.migration.failed_job_state,
+        ssh_key_directory: config.migration.ssh_key_directory.clone(),
     }
-}
-
-async fn open_store(path: &Path) -> Result<Store, StartError> {
-    Store::open(path).await.map_err(|source| unusable(path, source))
-}
-
-fn unusable(path: &Path, source: StoreError) -> StartError {
-    StartError::Store { path: path.to_owned(), source }
 }
 
 /// What the server says about itself.

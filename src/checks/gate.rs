@@ -255,6 +255,15 @@ impl Gate {
         &self.0.directories
     }
 
+    /// Whether check programs could be given these parameters.
+    ///
+    /// # Errors
+    /// [`GateError::Parameter`].
+    pub fn check_parameters(&self, entries: Option<&[Option<String>]>) -> Result<(), GateError> {
+        let limits = &self.0.options.parameters;
+        entries.map_or(Ok(()), |entries| parameters::text(entries, limits).map(drop))
+    }
+
     /// Asks whether a guest may move.
     ///
     /// `builtin` runs on a blocking thread beside the programs. Cancelling, or dropping the future,

@@ -1,11 +1,14 @@
 //! `[[hypervisor]]`, `[migration]` and what of `[compatibility]` concerns them.
 
-use std::{collections::BTreeMap, num::NonZeroUsize, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use super::{Choice, FromNode, Node, Place, Section, section::Setting, value::OneOrMany};
 use crate::{
-    migration::{AllowedDestination, AllowedError, DestinationPolicy, NamedDestination, Transport},
-    providers::{CheckFailure, Prefix},
+    migration::{
+        AllowedDestination, AllowedError, DestinationPolicy, Mode, NamedDestination, Options,
+        Transport,
+    },
+    providers::{CheckFailure, FailedJobState, Prefix},
 };
 
 /// One `[[hypervisor]]`.
@@ -38,29 +41,26 @@ impl Choice for CheckFailure {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Migration {
     /// Who manages a migration.
-    pub mode: MigrationMode,
+    pub mode: Mode,
     /// Where guests may go, and how.
     pub policy: DestinationPolicy,
     /// Outgoing migrations at once.
     pub max_outgoing: NonZeroUsize,
     /// Migrations to one destination at once.
     pub max_per_destination: NonZeroUsize,
+    /// Migrations that may wait for their turn.
+    pub max_waiting: NonZeroUsize,
     /// How long a guest may take to shut down for a restart migration.
     pub shutdown_timeout: Duration,
+    /// How long a migration may send nothing before it is given up.
+    pub stall_timeout: Duration,
+    /// Where MigrateSSHKeyCopy finds and puts keys; `None` is nowhere.
+    pub ssh_key_directory: Option<PathBuf>,
     /// The JobState of a job that failed.
     pub failed_job_state: FailedJobState,
 }
 
-/// Who manages a migration.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum MigrationMode {
-    /// The source's libvirtd, which carries on without us.
-    PeerToPeer,
-    /// We do.
-    Direct,
-}
-
-impl Choice for MigrationMode {
+impl Choice for Mode {
     const WORDS: &'static [(&'static str, Self)] =
         &[("peer-to-peer", Self::PeerToPeer), ("direct", Self::Direct)];
 }
@@ -73,15 +73,6 @@ impl Choice for Transport {
         ("tcp", Self::Tcp),
         ("unix", Self::Unix),
     ];
-}
-
-/// The JobState of a job that failed.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum FailedJobState {
-    /// 7, as libvirt-cim has it.
-    Completed,
-    /// 10.
-    Exception,
 }
 
 impl Choice for FailedJobState {
@@ -144,18 +135,26 @@ pub(super) fn not_zero(section: &Section<'_>, key: &str, setting: &Setting<Durat
 /// Reads `[migration]`.
 pub(super) fn migration(root: &mut Section<'_>) -> Migration {
     let mut section = root.section("migration");
-    let shutdown_timeout = section.setting::<Duration>("shutdown-timeout");
-    if let Some(timeout) = &shutdown_timeout {
-        not_zero(&section, "shutdown-timeout", timeout);
-    }
+    let mut patience = |key: &'static str, default: Duration| {
+        let timeout = section.setting::<Duration>(key);
+        if let Some(timeout) = &timeout {
+            not_zero(&section, key, timeout);
+        }
+        timeout.map_or(default, |timeout| timeout.value)
+    };
+    let defaults = Options::default();
+    let shutdown_timeout = patience("shutdown-timeout", defaults.shutdown_timeout);
+    let stall_timeout = patience("stall-timeout", defaults.stall);
     let two = NonZeroUsize::MIN.saturating_add(1);
     let migration = Migration {
-        mode: section.or("mode", MigrationMode::PeerToPeer),
+        mode: section.or("mode", Mode::PeerToPeer),
         policy: policy(&mut section),
         max_outgoing: section.or("max-outgoing", two),
         max_per_destination: section.or("max-per-destination", two),
-        shutdown_timeout: shutdown_timeout
-            .map_or(Duration::from_secs(120), |timeout| timeout.value),
+        max_waiting: section.or("max-waiting", NonZeroUsize::MIN.saturating_add(999)),
+        shutdown_timeout,
+        stall_timeout,
+        ssh_key_directory: section.optional("ssh-key-directory"),
         failed_job_state: section.or("failed-job-state", FailedJobState::Completed),
     };
     section.finish();

@@ -23,7 +23,7 @@ use std::{
     time::Duration,
 };
 
-pub use hosts::{FailedJobState, Hypervisor, Migration, MigrationMode};
+pub use hosts::{Hypervisor, Migration};
 pub use problem::{Place, Problem};
 
 use self::{
@@ -58,6 +58,8 @@ pub struct Config {
     pub migration: Migration,
     /// `jobs.keep`: how long a finished job can be asked about.
     pub jobs_keep: Duration,
+    /// `jobs.history`: how long it is remembered.
+    pub jobs_history: Duration,
     /// `compatibility.check-failure`.
     pub check_failure: CheckFailure,
     /// How much one request may ask of the decoder: `limits.body-size`, `xml-depth` and so on.
@@ -203,6 +205,7 @@ fn read(root: &Table, problems: &Problems) -> Config {
     let mut compatibility = root.section("compatibility");
     let http = network::read(&mut root, &mut limits, &mut compatibility, &runtime_directory);
     let (checks, check_levels) = checks::read(&mut root, &mut limits, &runtime_directory);
+    let (jobs_keep, jobs_history) = jobs(&mut root);
     let config = Config {
         xml: xml_limits(&mut limits, http.limits.body_size.get()),
         pull: pull_limits(&mut limits),
@@ -211,7 +214,8 @@ fn read(root: &Table, problems: &Problems) -> Config {
         checks,
         check_levels,
         migration: hosts::migration(&mut root),
-        jobs_keep: jobs(&mut root),
+        jobs_keep,
+        jobs_history,
         check_failure: compatibility.or("check-failure", CheckFailure::Verdict),
         schema_directories: schema(&mut root),
         store_path: store(&mut root),
@@ -260,12 +264,14 @@ fn size(section: &mut Section<'_>, key: &'static str, default: usize) -> usize {
     section.optional::<value::Bytes>(key).map_or(default, |bytes| bytes.0.get())
 }
 
-fn jobs(root: &mut Section<'_>) -> Duration {
+fn jobs(root: &mut Section<'_>) -> (Duration, Duration) {
     let mut jobs = root.section("jobs");
+    let defaults = crate::migration::Options::default();
     // CIM_ConcreteJob.TimeBeforeRemoval's default.
-    let keep = jobs.or("keep", Duration::from_secs(300));
+    let keep = jobs.or("keep", defaults.keep);
+    let history = jobs.or("history", defaults.history);
     jobs.finish();
-    keep
+    (keep, history)
 }
 
 fn schema(root: &mut Section<'_>) -> Vec<PathBuf> {

@@ -13,6 +13,9 @@ pub enum ProviderError {
     /// A parameter is missing or has a value that can't be.
     #[error("{0}")]
     InvalidParameter(String),
+    /// The caller may not do that.
+    #[error("{0}")]
+    AccessDenied(String),
     /// There is such an object already.
     #[error("{0}")]
     AlreadyExists(String),
@@ -63,6 +66,7 @@ impl From<ProviderError> for CimError {
         let status = match error {
             ProviderError::NotFound(_) => StatusCode::NotFound,
             ProviderError::InvalidParameter(_) => StatusCode::InvalidParameter,
+            ProviderError::AccessDenied(_) => StatusCode::AccessDenied,
             ProviderError::AlreadyExists(_) => StatusCode::AlreadyExists,
             ProviderError::InvalidQuery(_) => StatusCode::InvalidQuery,
             ProviderError::QueryFeatureNotSupported(_) => StatusCode::QueryFeatureNotSupported,

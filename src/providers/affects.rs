@@ -1,10 +1,7 @@
 //! ServiceAffectsElement: the migration service manages the guests. libvirt-cim does not say so, but
 //! DSP1081 finds the service that way.
 
-use super::{
-    Family, Host, association::Association, computer_system::computer_system,
-    migration_service::migration_service,
-};
+use super::{Family, Host, association::Association, migration_service::migration_service};
 use crate::{
     cim::{CimName, Instance, Value},
     ops::{Far, Link, Outcome, Sink},
@@ -32,8 +29,8 @@ fn find<'a>(host: &'a Host, source: &'a Instance, sink: &'a mut dyn Sink<Link>) 
         if Family::of_class(&source.class, prefix) == Some(Family::ComputerSystem) {
             return sink.put(link(migration_service(prefix, &host.info().await?))).await;
         }
-        for guest in &*host.guests().await? {
-            sink.put(link(computer_system(prefix, guest))).await?;
+        for guest in host.computer_systems().await? {
+            sink.put(link(guest)).await?;
         }
         Ok(())
     })

@@ -4,7 +4,7 @@
 use super::{
     Family, Host,
     association::Association,
-    computer_system::{computer_system, guest_capabilities},
+    computer_system::guest_capabilities,
     host_system::host_system,
     management::{management_capabilities, management_service},
     migration::{migration_capabilities, migration_setting_data},
@@ -71,7 +71,7 @@ fn find<'a>(host: &'a Host, source: &'a Instance, sink: &'a mut dyn Sink<Link>) 
             },
             Some(Family::EnabledLogicalElementCapabilities) => {
                 match host.guest(name_of(source, "InstanceID")).await? {
-                    Ok(guest) => sink.put(computer_system(prefix, &guest).into()).await,
+                    Ok(guest) => sink.put(host.computer_system(&guest).into()).await,
                     Err(_) => Ok(()),
                 }
             }

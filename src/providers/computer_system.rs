@@ -42,9 +42,13 @@ impl Status {
 /// OperatingStatus: libvirt-cim's own value for a guest that runs.
 const STARTED: u16 = 32768;
 
-/// A guest.
-pub(super) fn computer_system(prefix: Prefix, guest: &Domain) -> Instance {
+/// OperatingStatus: Migrating.
+const MIGRATING: u16 = 9;
+
+/// A guest, which a job of ours may be migrating.
+pub(super) fn computer_system(prefix: Prefix, guest: &Domain, migrating: bool) -> Instance {
     let status = Status::of(prefix, guest);
+    let operating_status = if migrating { MIGRATING } else { status.operating_status };
     let kind = format!("{prefix} Virtual System");
     Facts::named(Family::ComputerSystem.of(prefix))
         .set("Name", guest.name.as_str())
@@ -55,7 +59,7 @@ pub(super) fn computer_system(prefix: Prefix, guest: &Domain) -> Instance {
         .set("EnabledState", status.enabled_state)
         .set("HealthState", status.health_state)
         .set("OperationalStatus", vec![status.operational_status])
-        .set("OperatingStatus", status.operating_status)
+        .set("OperatingStatus", operating_status)
         // Nobody asked for a state through this server.
         .set("RequestedState", 0_u16)
         .set("OtherIdentifyingInfo", strings(["Virtual System", &kind, &guest.uuid]))
@@ -92,8 +96,8 @@ impl InstanceProvider for ComputerSystem {
 
     fn enumerate<'a>(&'a self, sink: &'a mut dyn Sink<Instance>) -> Outcome<'a, ()> {
         Box::pin(async move {
-            for guest in &*self.host.guests().await? {
-                sink.put(computer_system(self.host.prefix, guest)).await?;
+            for guest in self.host.computer_systems().await? {
+                sink.put(guest).await?;
             }
             Ok(())
         })
@@ -103,7 +107,7 @@ impl InstanceProvider for ComputerSystem {
         Box::pin(async move {
             let name = path.string_key(&CimName::literal("Name")).ok_or_else(no_name)?;
             match self.host.guest(name).await {
-                Ok(Ok(guest)) => Ok(computer_system(self.host.prefix, &guest)),
+                Ok(Ok(guest)) => Ok(self.host.computer_system(&guest)),
                 Ok(Err(message)) => Err(ProviderError::NotFound(format!(
                     "Referenced domain `{name}' does not exist: {message}"
                 ))),

@@ -4,9 +4,10 @@ use crate::{
     checks::GateError,
     hypervisor::HypervisorError,
     indications::SubscriptionError,
-    migration::{SettingsError, TargetError},
+    migration::{CommandError, PlanError, QueueError, SettingsError, SubmitError, TargetError},
     ops::ProviderError,
     query::QueryError,
+    telemetry::Chain,
 };
 
 impl From<HypervisorError> for ProviderError {
@@ -56,6 +57,36 @@ impl From<TargetError> for ProviderError {
             TargetError::UnixWithoutUri | TargetError::NoRemoteHosts => {
                 Self::Failed(format!("Failed to construct a valid libvirt URI: {error}"))
             }
+        }
+    }
+}
+
+impl From<SubmitError> for ProviderError {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::Queue(QueueError::Full { .. }) => Self::LimitReached(error.to_string()),
+            SubmitError::Queue(QueueError::Migrating { .. }) => Self::Failed(error.to_string()),
+            // libvirt-cim's words come first.
+            SubmitError::Plan(PlanError::State(reason)) => {
+                Self::Failed(format!("Failed to construct a valid libvirt URI: {reason}"))
+            }
+            SubmitError::Plan(_) => Self::InvalidParameter(error.to_string()),
+            SubmitError::Store(_) | SubmitError::Stopping => {
+                Self::Failed(Chain(&error).to_string())
+            }
+        }
+    }
+}
+
+impl From<CommandError> for ProviderError {
+    fn from(error: CommandError) -> Self {
+        match error {
+            CommandError::Unknown(_) => Self::no_instance(),
+            CommandError::Busy => Self::LimitReached(error.to_string()),
+            CommandError::Refused(_)
+            | CommandError::Running
+            | CommandError::Store(_)
+            | CommandError::Stopping => Self::Failed(Chain(&error).to_string()),
         }
     }
 }

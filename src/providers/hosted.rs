@@ -1,8 +1,8 @@
 //! HostedDependency: guests on the host; HostedService: services on the host.
 
 use super::{
-    Family, Host, association::Association, computer_system::computer_system,
-    host_system::host_system, management::management_service, migration_service::migration_service,
+    Family, Host, association::Association, host_system::host_system,
+    management::management_service, migration_service::migration_service,
 };
 use crate::{
     cim::Instance,
@@ -26,8 +26,8 @@ fn find_guests<'a>(
         if Family::of_class(&source.class, host.prefix) == Some(Family::ComputerSystem) {
             return sink.put(host_system(host.prefix, &host.info().await?).into()).await;
         }
-        for guest in &*host.guests().await? {
-            sink.put(computer_system(host.prefix, guest).into()).await?;
+        for guest in host.computer_systems().await? {
+            sink.put(guest.into()).await?;
         }
         Ok(())
     })

@@ -1,23 +1,31 @@
-//! VirtualSystemMigrationService: may a guest move?
+//! VirtualSystemMigrationService: may a guest move? Then let it.
 //!
-//! The Check methods validate in libvirt-cim's order and words: parameters, guest reference, settings,
-//! destination, connection, guest. Then the gate decides. Where libvirt-cim pasted the destination into
-//! a URI, here it is parsed.
+//! The methods validate in libvirt-cim's order and words: parameters, guest reference, settings,
+//! destination, connection, guest. Then a Check method asks the gate, and a Migrate method starts a job
+//! that asks it again. Where libvirt-cim pasted the destination into a URI, here it is parsed.
+//!
+//! A Migrate method refuses at once whatever can be known at once, so it looks for the guest before it
+//! connects; libvirt-cim accepts a guest that does not exist and tells of it in the job.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use tokio::sync::watch;
-use tracing::info;
+use tracing::{info, warn};
 
-use super::{Family, Host, Prefix, finding, plan::Plan, service};
+use super::{
+    Family, Host, Prefix, edits, finding,
+    job::{FailedJobState, job_class, job_path},
+    plan::Plan,
+    service, ssh_key,
+};
 use crate::{
     checks::{
         Finding, Gate, Severity, Source,
         builtin::{self, Levels},
     },
-    cim::{CimName, Instance, InstancePath, Value},
-    hypervisor::{Connector, HostInfo, HypervisorError, Migrator},
-    migration::DestinationPolicy,
+    cim::{CimName, Instance, InstancePath, ObjectPath, Value},
+    hypervisor::{Connector, Domain, HostInfo, HypervisorError, Migrator},
+    migration::{AskGate, DestinationPolicy, Question, QueueError, SubmitError},
     ops::{
         InstanceProvider, MethodCall, MethodResult, MethodSpec, Outcome, ProviderError, Role, Sink,
     },
@@ -35,10 +43,25 @@ const METHODS: &[MethodSpec] = &[
         role: Role::Checker,
         required: &["ComputerSystem", "DestinationSystem"],
     },
+    MethodSpec {
+        name: "MigrateVirtualSystemToHost",
+        role: Role::Operator,
+        required: &["ComputerSystem", "DestinationHost"],
+    },
+    MethodSpec {
+        name: "MigrateVirtualSystemToSystem",
+        role: Role::Operator,
+        required: &["ComputerSystem", "DestinationSystem"],
+    },
+    MethodSpec { name: "MigrateSSHKeyCopy", role: Role::Operator, required: &[] },
+    MethodSpec { name: "MigrateSSHKeyDelete", role: Role::Operator, required: &[] },
 ];
 
 /// ReturnValue: Completed with No Error.
 const COMPLETED: u32 = 0;
+
+/// ReturnValue: Method Parameters Checked - Job Started.
+const JOB_STARTED: u32 = 4096;
 
 /// How many destinations may be being connected to at the same time, for all clients.
 const CONNECTING: usize = 16;
@@ -62,6 +85,23 @@ pub struct Terms {
     pub destinations: DestinationPolicy,
     /// How a refusal is told.
     pub check_failure: CheckFailure,
+    /// The JobState of a job that failed.
+    pub failed_job_state: FailedJobState,
+    /// Where MigrateSSHKeyCopy finds and puts keys; `None` is nowhere.
+    pub ssh_key_directory: Option<PathBuf>,
+}
+
+/// Asks the gate about a guest that is about to move, on the terms that stand then.
+pub fn ask_gate(terms: watch::Receiver<Arc<Terms>>) -> AskGate {
+    Arc::new(move |question, cancelled| {
+        let terms = Arc::clone(&terms.borrow());
+        Box::pin(async move {
+            let Question { request, inputs } = question;
+            let levels = terms.levels.clone();
+            let builtin = move || builtin::run(&inputs, &levels);
+            terms.gate.run(request, builtin, cancelled).await
+        })
+    })
 }
 
 /// How a Check method tells that the gate refuses (`compatibility.check-failure`).
@@ -86,6 +126,11 @@ impl Migrations {
     /// Migrations to destinations that `connector` opens, on the terms that stand in `terms`.
     pub fn new(connector: Arc<dyn Connector>, terms: watch::Receiver<Arc<Terms>>) -> Self {
         Self { connector, connecting: Slots::new(CONNECTING, WAITING), terms }
+    }
+
+    /// The terms that stand now.
+    pub(super) fn terms(&self) -> Arc<Terms> {
+        Arc::clone(&self.terms.borrow())
     }
 
     /// Connects to a destination.
@@ -143,8 +188,8 @@ impl MigrationService {
 
     /// The Check methods: asks the gate whether a guest may move.
     async fn check(&self, call: MethodCall) -> Result<MethodResult, ProviderError> {
-        let terms = Arc::clone(&self.migrations.terms.borrow());
-        let plan = Plan::new(self.host.prefix, &call.arguments, &terms.destinations)?;
+        let terms = self.migrations.terms();
+        let plan = Plan::new(self.host.prefix, &call.arguments, &terms)?;
         let destination = self.migrations.open(&plan.target.uri).await?;
         let (info, source) = match self.source().await {
             Ok(source) => source,
@@ -154,13 +199,11 @@ impl MigrationService {
             }
             Err(error) => return Err(error),
         };
-        let guest = self.host.guest(&plan.guest_name).await?;
-        let guest = guest
-            .map_err(|message| ProviderError::NotFound(format!("No such domain: {message}")))?;
-        plan.check_path(self.host.prefix)?;
+        let guest = self.guest(&plan).await?;
+        let edits = edits::edits(self.host.prefix, &guest, &call.arguments)?;
         let request = plan.gate_request(&guest, info.uri);
         let inputs = Opened::into_inner(destination);
-        let inputs = plan.inputs(&guest, source, inputs);
+        let inputs = plan.inputs(&guest, &edits, source, inputs);
         let levels = terms.levels.clone();
         let builtin = move || builtin::run(&inputs, &levels);
         let report = terms.gate.run(request, builtin, call.cancelled).await?;
@@ -177,6 +220,63 @@ impl MigrationService {
             }
             _ => Ok(verdict(&report.findings)),
         }
+    }
+
+    /// The guest that is to move.
+    async fn guest(&self, plan: &Plan) -> Result<Arc<Domain>, ProviderError> {
+        let guest = self.host.guest(&plan.guest_name).await?;
+        let guest = guest
+            .map_err(|message| ProviderError::NotFound(format!("No such domain: {message}")))?;
+        plan.check_path(self.host.prefix)?;
+        Ok(guest)
+    }
+
+    /// The Migrate methods: starts a job.
+    async fn migrate(&self, call: MethodCall) -> Result<MethodResult, ProviderError> {
+        let terms = self.migrations.terms();
+        let prefix = self.host.prefix;
+        let plan = Plan::new(prefix, &call.arguments, &terms)?;
+        plan.check_overrides(&call.principal)?;
+        let Some(class) = job_class(prefix) else {
+            let text = "libvirt's LXC driver can't migrate";
+            return Err(ProviderError::NotSupported(text.to_owned()));
+        };
+        terms.gate.check_parameters(plan.check_parameters.as_deref())?;
+        let guest = self.guest(&plan).await?;
+        let edits = edits::edits(prefix, &guest, &call.arguments)?;
+        if let Some(job) = self.host.migrations.job_of_guest(&guest.uuid) {
+            return Err(SubmitError::from(QueueError::Migrating { job: job.id.clone() }).into());
+        }
+        drop(self.migrations.open(&plan.target.uri).await?);
+        let hypervisor = self.host.connection.uri();
+        let request = plan.request(&guest, edits, hypervisor, &call.principal, &call.method);
+        let job = self.host.migrations.submit(request).await?;
+        if !job.request.overrides.is_empty() {
+            warn!(
+                target: "audit",
+                user = call.principal.name,
+                job = job.id,
+                domain = guest.name,
+                findings = job.request.overrides.join(" "),
+                "findings are overridden"
+            );
+        }
+        let path = ObjectPath::from(job_path(class, &job.id));
+        let out = vec![(CimName::literal("Job"), Value::from(path))];
+        Ok(MethodResult { value: Value::from(JOB_STARTED), out })
+    }
+
+    async fn copy_key(&self, call: MethodCall) -> Result<MethodResult, ProviderError> {
+        let source = call.arguments.string("SSH_Key_Src").map(str::to_owned);
+        let directory = self.migrations.terms().ssh_key_directory.clone();
+        ssh_key::blocking(directory, move |it| ssh_key::copy(it, source.as_deref())).await?;
+        Ok(MethodResult { value: Value::from(COMPLETED), out: Vec::new() })
+    }
+
+    async fn delete_key(&self) -> Result<MethodResult, ProviderError> {
+        let directory = self.migrations.terms().ssh_key_directory.clone();
+        ssh_key::blocking(directory, ssh_key::delete).await?;
+        Ok(MethodResult { value: Value::from(COMPLETED), out: Vec::new() })
     }
 
     async fn source(&self) -> Result<(HostInfo, Arc<dyn Migrator>), ProviderError> {
@@ -202,7 +302,14 @@ impl InstanceProvider for MigrationService {
     }
 
     fn invoke(&self, call: MethodCall) -> Outcome<'_, MethodResult> {
-        Box::pin(self.check(call))
+        match call.method.as_str() {
+            "MigrateVirtualSystemToHost" | "MigrateVirtualSystemToSystem" => {
+                Box::pin(self.migrate(call))
+            }
+            "MigrateSSHKeyCopy" => Box::pin(self.copy_key(call)),
+            "MigrateSSHKeyDelete" => Box::pin(self.delete_key()),
+            _ => Box::pin(self.check(call)),
+        }
     }
 }
 

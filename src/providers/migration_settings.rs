@@ -22,6 +22,8 @@ pub(super) struct Asked {
     /// Lines for the check programs, some of them NULL. NULL and an empty array are told apart: the
     /// programs are given no file, or an empty one.
     pub(super) check_parameters: Option<Vec<Option<String>>>,
+    /// Codes of findings that shall not stop it.
+    pub(super) overrides: Vec<String>,
 }
 
 /// Reads setting data; without any, everything is left out.
@@ -50,6 +52,7 @@ pub(super) fn asked(data: Option<&Instance>) -> Result<Asked, ProviderError> {
         settings,
         transport: data.number("TransportType").map(transport).transpose()?,
         check_parameters: data.texts("CheckParameters"),
+        overrides: data.texts("OverrideFindings").into_iter().flatten().flatten().collect(),
     })
 }
 
@@ -240,6 +243,7 @@ mod tests {
             ("PersistAtDestination", true.into()),
             ("UndefineSource", false.into()),
             ("CheckParameters", Value::Array(vec![Some("a=1".into()), None])),
+            ("OverrideFindings", Value::Array(vec![Some("VMC007".into()), None])),
         ])));
         let expected = Asked {
             settings: SettingsSpec {
@@ -262,6 +266,7 @@ mod tests {
             },
             transport: Some(Transport::Tcp),
             check_parameters: Some(vec![Some("a=1".to_owned()), None]),
+            overrides: vec!["VMC007".to_owned()],
         };
         assert_eq!(asked.unwrap(), expected);
     }

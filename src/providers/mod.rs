@@ -10,6 +10,7 @@ mod affects;
 mod association;
 mod capabilities;
 mod computer_system;
+mod edits;
 mod error;
 mod facts;
 mod finding;
@@ -17,6 +18,9 @@ mod host;
 mod host_system;
 mod hosted;
 mod interop;
+mod job;
+mod job_history;
+mod job_links;
 mod management;
 mod migration;
 mod migration_service;
@@ -26,6 +30,7 @@ mod prefix;
 mod setting_data;
 mod settings;
 mod singleton;
+mod ssh_key;
 #[cfg(test)]
 mod tests;
 
@@ -33,7 +38,8 @@ use std::sync::Arc;
 
 pub use host::Host;
 pub use interop::{Server, register_server, register_subscriptions};
-pub use migration_service::{CheckFailure, Migrations, Terms};
+pub use job::FailedJobState;
+pub use migration_service::{CheckFailure, Migrations, Terms, ask_gate};
 pub use prefix::{Prefix, PrefixError};
 
 use crate::{
@@ -43,6 +49,8 @@ use crate::{
 };
 use computer_system::{ComputerSystem, GuestCapabilities};
 use facts::{Facts, strings};
+use job::MigrationJob;
+use job_history::JobHistory;
 use migration_service::MigrationService;
 use prefix::Family;
 use setting_data::SettingData;
@@ -74,6 +82,9 @@ pub fn register(
     for provider in instances {
         registry.serve(Space::Virt, provider)?;
     }
+    if let Some(class) = job::job_class(host.prefix) {
+        registry.serve(Space::Virt, Arc::new(MigrationJob::new(host, migrations, class)))?;
+    }
     let associations = [
         hosted::hosted_dependency(host),
         hosted::hosted_service(host),
@@ -87,6 +98,19 @@ pub fn register(
         registry.associate(Space::Virt, Arc::new(provider))?;
     }
     Ok(())
+}
+
+/// Registers the providers of what the jobs of all hypervisors have in common.
+///
+/// # Errors
+/// [`RegistryError`] if that was done before.
+pub fn register_jobs(
+    registry: &mut Registry,
+    hosts: &[Host],
+    migrations: &Migrations,
+) -> Result<(), RegistryError> {
+    job_links::register(registry, hosts, migrations)?;
+    registry.serve(Space::Virt, Arc::new(JobHistory::new(hosts, migrations)))
 }
 
 /// The beginning of every service: its keys.

@@ -3,20 +3,23 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use super::{Family, Prefix, migration_settings::asked};
+use super::{Family, Prefix, Terms, migration_settings::asked, ssh_key};
 use crate::{
     checks::{
         GateRequest, Phase,
-        builtin::{Inputs, Movement},
+        builtin::{self, Inputs, Movement},
     },
     cim::{CimName, InstancePath},
     hypervisor::{Domain, Migrator},
-    migration::{DestinationPolicy, MigrationType, Settings, Target},
-    ops::{Arguments, ProviderError},
+    migration::{Edits, GuestName, MigrationType, Request, Settings, Target},
+    ops::{Arguments, Principal, ProviderError, Role},
 };
 
 const NAME: CimName = CimName::literal("Name");
 const CREATION_CLASS_NAME: CimName = CimName::literal("CreationClassName");
+
+/// What check programs decide; that one can't be run, or may not, is not theirs to decide.
+const OF_PROGRAMS: [&str; 4] = ["VMX001", "VMX002", "VMX003", "VMX004"];
 
 /// A migration that a client asks for, or asks about.
 pub(super) struct Plan {
@@ -29,7 +32,9 @@ pub(super) struct Plan {
     /// Where to.
     pub(super) target: Target,
     /// What the check programs are told.
-    check_parameters: Option<Vec<Option<String>>>,
+    pub(super) check_parameters: Option<Vec<Option<String>>>,
+    /// Findings that shall not stop it.
+    pub(super) overrides: Vec<String>,
 }
 
 impl Plan {
@@ -37,7 +42,7 @@ impl Plan {
     pub(super) fn new(
         prefix: Prefix,
         arguments: &Arguments,
-        policy: &DestinationPolicy,
+        terms: &Terms,
     ) -> Result<Self, ProviderError> {
         let destination = destination(arguments)?;
         let guest = guest(prefix, arguments)?;
@@ -46,14 +51,40 @@ impl Plan {
             None => return Err(failed("Missing key (Name) in ComputerSystem")),
         };
         let asked = asked(arguments.instance("MigrationSettingData"))?;
+        let policy = &terms.destinations;
+        let mut target = policy.resolve(prefix.driver(), &destination, asked.transport)?;
         if arguments.boolean("MigrationWithoutRootKey") == Some(true) {
-            let text = "Migration with special ssh key is not enabled in config file.";
-            return Err(failed(text));
+            target.uri = ssh_key::uri_with_key(terms.ssh_key_directory.as_deref(), &target.uri)?;
         }
-        let target = policy.resolve(prefix.driver(), &destination, asked.transport)?;
         let settings = Settings::decide(asked.settings, policy)?;
-        let check_parameters = asked.check_parameters;
-        Ok(Self { guest, guest_name, settings, target, check_parameters })
+        let (check_parameters, overrides) = (asked.check_parameters, asked.overrides);
+        Ok(Self { guest, guest_name, settings, target, check_parameters, overrides })
+    }
+
+    /// Whether that caller may override these findings: an administrator, those that can be.
+    pub(super) fn check_overrides(&self, principal: &Principal) -> Result<(), ProviderError> {
+        if !self.overrides.is_empty() && principal.role < Role::Admin {
+            return Err(ProviderError::AccessDenied(format!(
+                "OverrideFindings needs the role {}; user `{}` has the role {}",
+                Role::Admin.name(),
+                principal.name,
+                principal.role.name(),
+            )));
+        }
+        for entry in &self.overrides {
+            let (code, program) =
+                entry.split_once(':').map_or((entry.as_str(), None), |(code, it)| (code, Some(it)));
+            let fits = match builtin::find(code) {
+                Some(check) => !check.mandatory && program.is_none(),
+                None => OF_PROGRAMS.contains(&code) && program != Some(""),
+            };
+            if !fits {
+                let shown: String = entry.chars().take(64).collect();
+                let text = format!("OverrideFindings: {shown:?} can't be overridden");
+                return Err(ProviderError::InvalidParameter(text));
+            }
+        }
+        Ok(())
     }
 
     /// Whether the guest's path names a guest in every key, as GetInstance would ask once it has found
@@ -64,6 +95,29 @@ impl Plan {
             Ok(())
         } else {
             Err(ProviderError::no_instance_with(&CREATION_CLASS_NAME))
+        }
+    }
+
+    /// What is asked of the migration machine.
+    pub(super) fn request(
+        self,
+        guest: &Domain,
+        edits: Edits,
+        hypervisor: &str,
+        owner: &Principal,
+        method: &CimName,
+    ) -> Request {
+        Request {
+            guest: guest.name.clone(),
+            guest_uuid: guest.uuid.clone(),
+            hypervisor: hypervisor.to_owned(),
+            target: self.target,
+            settings: self.settings,
+            edits,
+            check_parameters: self.check_parameters,
+            overrides: self.overrides,
+            owner: owner.name.clone(),
+            tag: method.to_string(),
         }
     }
 
@@ -86,15 +140,17 @@ impl Plan {
     pub(super) fn inputs(
         &self,
         guest: &Domain,
+        edits: &Edits,
         source: Arc<dyn Migrator>,
         destination: Arc<dyn Migrator>,
     ) -> Inputs {
+        let new_name = edits.name.as_ref().map(GuestName::as_str);
         Inputs {
             source,
             destination_uri: self.target.uri.clone(),
             destination: Ok(destination),
             guest: guest.name.clone(),
-            destination_name: guest.name.clone(),
+            destination_name: new_name.unwrap_or(&guest.name).to_owned(),
             movement: match self.settings.migration_type {
                 MigrationType::Offline => Movement::Offline,
                 MigrationType::Live => Movement::Live,

@@ -1,9 +1,6 @@
 //! SettingsDefineState: the settings of a guest; ElementSettingData: its settings as defaults.
 
-use super::{
-    Family, Host, association::Association, computer_system::computer_system, name_of,
-    setting_data::setting_data,
-};
+use super::{Family, Host, association::Association, name_of, setting_data::setting_data};
 use crate::{
     cim::{CimName, Instance, Value},
     ops::{Far, Link, Outcome, Sink},
@@ -28,7 +25,7 @@ fn find_state<'a>(
         let key = if is_guest { "Name" } else { "VirtualSystemIdentifier" };
         match host.guest(name_of(source, key)).await? {
             Ok(guest) if is_guest => sink.put(setting_data(prefix, &guest).into()).await,
-            Ok(guest) => sink.put(computer_system(prefix, &guest).into()).await,
+            Ok(guest) => sink.put(host.computer_system(&guest).into()).await,
             Err(_) => Ok(()),
         }
     })

@@ -143,6 +143,9 @@ fn model() -> Vec<(String, Json)> {
     resolved.into_iter().collect()
 }
 
+/// Our own classes.
+const OUR_CLASSES: [&str; 1] = ["Virtcimd_MigrationJobRecord"];
+
 /// What we add to the model: class without prefix, kind, and names.
 const OURS: [(&str, &str, &[&str]); 3] = [
     (
@@ -206,7 +209,10 @@ fn is_ours(class: &str, kind: &str, element: &str) -> bool {
 fn the_schema_inside_the_program_is_the_model() {
     let repository = Repository::builtin();
     let model = model();
-    assert_eq!(repository.classes.len(), model.len());
+    let of_the_model = |class: &&str| !OUR_CLASSES.contains(class);
+    let names = repository.class_names(None, true).expect("all");
+    let count = names.iter().map(|name| name.as_str()).filter(of_the_model).count();
+    assert_eq!(count, model.len());
     for (class_name, facts) in &model {
         let class = repository.class(&name(class_name)).expect("a class of the model");
         assert_eq!(class.name.as_str(), class_name, "spelled as in the model");
@@ -614,7 +620,7 @@ fn class_names_go_one_level_or_all_the_way_down() {
             .class_names(class.map(name).as_ref(), deep)
             .map(|names| names.iter().map(|name| name.as_str().to_owned()).collect::<Vec<_>>())
     };
-    assert_eq!(list(None, true).map(|names| names.len()), Some(162));
+    assert_eq!(list(None, true).map(|names| names.len()), Some(162 + OUR_CLASSES.len()));
     assert_eq!(
         list(None, false),
         Some(repository.roots().iter().map(|name| name.as_str().to_owned()).collect())

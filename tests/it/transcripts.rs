@@ -21,10 +21,11 @@ use virtcimd::{
         Connection, ConnectionOptions, DomainState,
         fake::{FakeHypervisor, FakeWorld},
     },
-    migration::DestinationPolicy,
+    migration::{DestinationPolicy, MigrationHandle, Options, Parts},
     ops::{Answer, Context, Operations, Principal, PullLimits, Registry, Role},
-    providers::{self, CheckFailure, Host, Migrations, Prefix, Server, Terms},
+    providers::{self, CheckFailure, FailedJobState, Host, Migrations, Prefix, Server, Terms},
     repository::Repository,
+    store::Store,
     xml::{self, Limits, RequestBody},
 };
 
@@ -234,7 +235,7 @@ struct Recorded {
 
 impl Recorded {
     /// The host with its guest in that state, and whether its one check program refuses.
-    fn new(state: DomainState, refuses: bool) -> Self {
+    async fn new(state: DomainState, refuses: bool) -> Self {
         let world = FakeWorld::new();
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let host = world.add_host("qemu:///system");
@@ -256,14 +257,27 @@ impl Recorded {
             levels: Levels::default(),
             destinations: DestinationPolicy::default(),
             check_failure: CheckFailure::Verdict,
+            failed_job_state: FailedJobState::Completed,
+            ssh_key_directory: None,
         };
         let terms = watch::channel(Arc::new(terms)).1;
-        let migrations = Migrations::new(Arc::clone(&world) as _, terms);
+        let shared = Migrations::new(Arc::clone(&world) as _, terms.clone());
         let options = ConnectionOptions::new("qemu:///system");
-        let connection = Connection::start(options, world, &tasks, stop.clone());
-        let host = Host { prefix: Prefix::Kvm, connection };
+        let connector = Arc::clone(&world) as Arc<_>;
+        let connection = Connection::start(options, connector, &tasks, stop.clone());
+        let parts = Parts {
+            store: Store::open(&checks.path().join(".db")).await.expect("a store"),
+            sources: vec![connection.clone()],
+            connector: world,
+            gate: providers::ask_gate(terms),
+        };
+        let migrations = MigrationHandle::start(parts, Options::default(), &tasks, stop.clone());
+        let migrations = migrations.await.expect("an empty store");
+        let host = Host { prefix: Prefix::Kvm, connection, migrations };
         let mut registry = Registry::default();
-        providers::register(&mut registry, &host, &migrations).expect("one hypervisor");
+        providers::register(&mut registry, &host, &shared).expect("one hypervisor");
+        let hosts = std::slice::from_ref(&host);
+        providers::register_jobs(&mut registry, hosts, &shared).expect("once");
         let server =
             Server { system: "vm".to_owned(), authenticates: true, max_operation_timeout: 600 };
         providers::register_server(&mut registry, &server, &[host]).expect("one server");
@@ -300,11 +314,11 @@ impl Recorded {
 
 #[tokio::test]
 async fn every_difference_from_libvirt_cim_is_listed() {
-    let shut_off = Recorded::new(DomainState::Shutoff, false);
+    let shut_off = Recorded::new(DomainState::Shutoff, false).await;
     // libvirt-cim answers the same whether a guest runs or not, so its answers to Check requests are
     // compared with ours for a guest that can be migrated live.
-    let running = Recorded::new(DomainState::Running, false);
-    let refusing = Recorded::new(DomainState::Running, true);
+    let running = Recorded::new(DomainState::Running, false).await;
+    let refusing = Recorded::new(DomainState::Running, true).await;
     let mut found = Vec::new();
     for (number, request, reply) in transcripts() {
         if NOT_COMPARED.iter().any(|(it, _)| *it == number) {

@@ -124,9 +124,9 @@ struct MigrateArguments {
     /// Connections to send memory over at the same time
     #[arg(long, value_name = "N")]
     parallel: Option<u16>,
-    /// Compress memory on the way
-    #[arg(long)]
-    compress: bool,
+    /// Compress memory on the way; zlib and zstd need --parallel
+    #[arg(long, value_name = "xbzrle|multithreaded|zlib|zstd")]
+    compress: Option<Compression>,
     /// Encrypt memory and disks on the way, whatever the transport
     #[arg(long)]
     encrypt: bool,
@@ -160,12 +160,12 @@ impl MigrateArguments {
         let yes = |flag: bool| flag.then(|| Value::from(true));
         add("Priority", self.priority.map(Value::from));
         add("Bandwidth", self.bandwidth.map(Value::from));
-        add("BandwidthUnit", self.bandwidth.map(|_| Value::from("MegaBytes")));
+        add("BandwidthUnit", self.bandwidth.map(|_| Value::from("byte / second * 2^20")));
         add("MaxDowntime", self.max_downtime.map(Value::from));
         add("AutoConverge", yes(self.auto_converge));
         add("PostCopy", yes(self.post_copy));
         add("ParallelConnections", self.parallel.map(Value::from));
-        add("Compression", yes(self.compress));
+        add("Compression", self.compress.map(|method| Value::from(method as u16)));
         add("EncryptData", yes(self.encrypt));
         add("StorageCopy", self.copy_storage.map(|copy| Value::from(copy as u16)));
         add(
@@ -194,9 +194,18 @@ enum StorageCopy {
 /// The setting data's TimeoutAction.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum TimeoutAction {
-    Abort = 0,
-    Pause = 1,
-    PostCopy = 2,
+    Abort = 1,
+    Pause = 2,
+    PostCopy = 3,
+}
+
+/// The setting data's Compression.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Compression {
+    Xbzrle = 1,
+    Multithreaded = 2,
+    Zlib = 3,
+    Zstd = 4,
 }
 
 /// What `jobs` takes.

@@ -52,9 +52,9 @@ impl JobView {
             processed: number(job, "DataProcessed"),
             remaining: number(job, "DataRemaining"),
             rate: number(job, "TransferRate"),
-            eta: number(job, "EstimatedSecondsRemaining"),
+            eta: interval(job, "EstimatedTimeLeft").map(|left| left.as_secs().into()),
             downtime_ms: number(job, "Downtime"),
-            elapsed: elapsed(job),
+            elapsed: interval(job, "ElapsedTime"),
             failed,
         }
     }
@@ -110,8 +110,8 @@ impl JobView {
     }
 }
 
-fn elapsed(job: &Instance) -> Option<Duration> {
-    match job.value(&CimName::literal("ElapsedTime"))? {
+fn interval(job: &Instance, property: &'static str) -> Option<Duration> {
+    match job.value(&CimName::literal(property))? {
         Value::Scalar(Scalar::DateTime(interval)) if interval.is_interval() => {
             microseconds(interval)
         }
@@ -289,7 +289,10 @@ mod tests {
             .with(CimName::literal("PercentComplete"), 50_u16)
             .with(CimName::literal("DataTotal"), 2048_u64)
             .with(CimName::literal("DataProcessed"), 1024_u64)
-            .with(CimName::literal("EstimatedSecondsRemaining"), 61_u64);
+            .with(
+                CimName::literal("EstimatedTimeLeft"),
+                DateTime::interval(Duration::from_secs(61)).expect("short"),
+            );
         assert_eq!(
             shown(Style::Bar(100), std::slice::from_ref(&running)),
             "\r\x1b[K[############------------]  50 %  copying  1.0 KiB of 2.0 KiB  1 min 01 s left"

@@ -289,15 +289,22 @@ fn any_spec() -> impl Strategy<Value = SettingsSpec> {
         Just(MigrationType::Resume),
         Just(MigrationType::Restart),
     ];
+    // Mostly absent, and mostly in range where not: else nearly everything would be refused and
+    // nothing be shown.
     let flags = proptest::array::uniform5(any::<Option<bool>>());
-    let numbers = (any::<Option<u64>>(), any::<Option<u16>>(), any::<Option<u32>>());
+    let numbers = (
+        proptest::option::weighted(0.2, 0..1000_u64),
+        proptest::option::weighted(0.2, 0..300_u16),
+        proptest::option::weighted(0.2, 0..100_u32),
+    );
     let storage = prop_oneof![
         Just(None),
         Just(Some(StorageCopy::None)),
         Just(Some(StorageCopy::Full)),
         Just(Some(StorageCopy::Incremental)),
     ];
-    (migration_type, flags, numbers, storage, "[a-z:/.@]{0,12}").prop_map(
+    let uri = prop_oneof![4 => Just(String::new()), 1 => "[a-z:/.@]{0,12}"];
+    (migration_type, flags, numbers, storage, uri).prop_map(
         |(migration_type, flags, (long, short, medium), storage_copy, uri)| {
             let [auto_converge, post_copy, encrypt_data, persist_at_destination, undefine_source] =
                 flags;

@@ -16,8 +16,8 @@ use crate::{
         Space,
     },
     providers::{
-        Family, Host, Prefix, computer_system::computer_system, facts::Facts,
-        host_system::host_system, migration_service::migration_service, name_of,
+        Family, Host, Prefix, facts::Facts, host_system::host_system,
+        migration_service::migration_service, name_of,
     },
 };
 
@@ -156,8 +156,8 @@ impl Conformance {
     ) -> Result<(), ProviderError> {
         let (host, prefix) = (&self.host, self.host.prefix);
         if family == Family::ComputerSystem {
-            for guest in &*host.guests().await? {
-                sink.put(computer_system(prefix, guest).into()).await?;
+            for guest in host.computer_systems().await? {
+                sink.put(guest.into()).await?;
             }
             return Ok(());
         }

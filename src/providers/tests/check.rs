@@ -11,12 +11,12 @@ use crate::{
     migration::{NamedDestination, Transport},
 };
 
-const SERVICE: &str = "KVM_VirtualSystemMigrationService";
+pub(super) const SERVICE: &str = "KVM_VirtualSystemMigrationService";
 const SETTINGS: &str = "KVM_VirtualSystemMigrationSettingData";
-const DESTINATION: &str = "qemu+ssh://there/system";
+pub(super) const DESTINATION: &str = "qemu+ssh://there/system";
 
 /// A host where peer1 runs, and a destination `there`.
-async fn world() -> World {
+pub(super) async fn world() -> World {
     let run = |host: &FakeHypervisor| {
         host.change_guest_silently("peer1", |guest| guest.state = DomainState::Running);
     };
@@ -25,7 +25,7 @@ async fn world() -> World {
     world
 }
 
-fn add_destination(world: &World, uri: &str) -> Arc<FakeHypervisor> {
+pub(super) fn add_destination(world: &World, uri: &str) -> Arc<FakeHypervisor> {
     let there = world.world.add_host(uri);
     there.edit_host(|host| {
         host.hostname = "there".to_owned();
@@ -36,16 +36,16 @@ fn add_destination(world: &World, uri: &str) -> Arc<FakeHypervisor> {
     there
 }
 
-fn parameter(parameter: &str, value: impl Into<Value>) -> ParamValue {
+pub(super) fn parameter(parameter: &str, value: impl Into<Value>) -> ParamValue {
     ParamValue { name: name(parameter), ty: None, value: Some(value.into()) }
 }
 
-fn guest_path() -> ObjectPath {
+pub(super) fn guest_path() -> ObjectPath {
     path("KVM_ComputerSystem", &[("CreationClassName", "KVM_ComputerSystem"), ("Name", "peer1")])
         .into()
 }
 
-fn settings(properties: Vec<(&str, Value)>) -> Instance {
+pub(super) fn settings(properties: Vec<(&str, Value)>) -> Instance {
     let mut settings = Instance::new(name(SETTINGS));
     for (property, value) in properties {
         settings.set(name(property), value);
@@ -54,7 +54,7 @@ fn settings(properties: Vec<(&str, Value)>) -> Instance {
 }
 
 /// The usual parameters, the later ones replacing those of the same name.
-fn parameters(changed: Vec<ParamValue>) -> Vec<ParamValue> {
+pub(super) fn parameters(changed: Vec<ParamValue>) -> Vec<ParamValue> {
     let mut all =
         vec![parameter("ComputerSystem", guest_path()), parameter("DestinationHost", "there")];
     all.retain(|it| !changed.iter().any(|changed| changed.name == it.name));
@@ -103,12 +103,12 @@ fn answer(reply: Result<Reply, CimError>) -> (bool, Vec<Instance>) {
     (migratable, findings)
 }
 
-fn text<'a>(finding: &'a Instance, property: &str) -> &'a str {
+pub(super) fn text<'a>(finding: &'a Instance, property: &str) -> &'a str {
     finding.value(&name(property)).and_then(Value::as_str).unwrap_or_default()
 }
 
 #[track_caller]
-fn fails(reply: Result<Reply, CimError>, status: StatusCode, text: &str) {
+pub(super) fn fails(reply: Result<Reply, CimError>, status: StatusCode, text: &str) {
     let error = reply.expect_err("an error");
     assert_eq!(error.status, status, "{error}");
     assert!(error.description.starts_with(text), "{error} does not begin with {text:?}");
@@ -119,7 +119,7 @@ impl World {
         self.directory.path().join("checks")
     }
 
-    fn add_check(&self, name: &str, script: &str) {
+    pub(super) fn add_check(&self, name: &str, script: &str) {
         let path = self.check_directory().join(name);
         fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
@@ -469,19 +469,6 @@ async fn containers_go_only_where_the_administrator_gave_a_uri() {
     };
     let reply = world.run(operation).await;
     fails(reply, StatusCode::Failed, "Failed to construct a valid libvirt URI");
-    world.close().await;
-}
-
-#[tokio::test]
-async fn migrations_are_not_available_yet_and_say_so() {
-    let world = world().await;
-    let operation = Operation::InvokeMethod {
-        object: ClassPath::local(name(SERVICE)).into(),
-        method: name("MigrateVirtualSystemToHost"),
-        parameters: parameters(Vec::new()),
-    };
-    let reply = world.run(operation).await;
-    fails(reply, StatusCode::MethodNotAvailable, "method MigrateVirtualSystemToHost");
     world.close().await;
 }
 

@@ -1,9 +1,10 @@
 //! The model over hypervisors in memory, asked through `ops` as clients ask.
 
 mod check;
+mod migrate;
 mod model;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -19,9 +20,10 @@ use crate::{
         Connection, ConnectionOptions, Console, Domain, DomainConfig, DomainState, HypervisorError,
         fake::{FakeHypervisor, FakeWorld},
     },
-    migration::DestinationPolicy,
+    migration::{DestinationPolicy, MigrationHandle, Options, Parts},
     ops::{Answer, Context, Operations, Principal, PullLimits, Role},
     repository::Repository,
+    store::Store,
 };
 
 /// The UUID of peer1.
@@ -31,6 +33,12 @@ pub(super) fn name(text: &str) -> CimName {
     CimName::parse(text).expect("a name")
 }
 
+/// Options of migrations that do not keep a test waiting.
+fn quick_options() -> Options {
+    let quick = Duration::from_millis(5);
+    Options { look_again: quick, poll: quick, ..Options::default() }
+}
+
 /// A server whose hypervisors are in memory, with an empty check directory.
 pub(super) struct World {
     world: Arc<FakeWorld>,
@@ -38,6 +46,8 @@ pub(super) struct World {
     operations: Operations,
     directory: tempfile::TempDir,
     terms: watch::Sender<Arc<Terms>>,
+    jobs: MigrationHandle,
+    store: Store,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -50,25 +60,34 @@ impl World {
 
     /// The same, prepared before anybody connects.
     async fn prepared(prefixes: &[Prefix], prepare: impl Fn(&FakeHypervisor)) -> Self {
+        Self::with_options(prefixes, prepare, quick_options()).await
+    }
+
+    /// The same, where migrations are carried out as `options` say.
+    async fn with_options(
+        prefixes: &[Prefix],
+        prepare: impl Fn(&FakeHypervisor),
+        options: Options,
+    ) -> Self {
         let world = FakeWorld::new();
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir(directory.path().join("checks")).unwrap();
-        let options = checks::Options {
+        let checks = checks::Options {
             directory: directory.path().join("checks"),
             runtime_directory: directory.path().join("run"),
             containment: checks::Containment::Ancestry,
             ..checks::Options::default()
         };
         let (terms, current) = watch::channel(Arc::new(Terms {
-            gate: Gate::new(options).unwrap(),
+            gate: Gate::new(checks).unwrap(),
             levels: Levels::default(),
             destinations: DestinationPolicy::default(),
             check_failure: CheckFailure::default(),
+            failed_job_state: FailedJobState::default(),
+            ssh_key_directory: None,
         }));
-        let migrations = Migrations::new(Arc::clone(&world) as Arc<_>, current);
-        let mut registry = Registry::default();
-        let (mut hypervisors, mut hosts) = (Vec::new(), Vec::new());
+        let (mut hypervisors, mut connections) = (Vec::new(), Vec::new());
         for prefix in prefixes {
             let uri = format!("fake:///{prefix}");
             let hypervisor = world.add_host(&uri);
@@ -81,18 +100,32 @@ impl World {
             hypervisor.add_guest(guest("peer1", DomainState::Shutoff), "<domain/>");
             prepare(&hypervisor);
             hypervisors.push(hypervisor);
-            let options = ConnectionOptions::new(uri);
+            let connecting = ConnectionOptions::new(uri);
             let connector = Arc::clone(&world) as Arc<_>;
-            let connection = Connection::start(options, connector, &tasks, stop.clone());
-            let host = Host { prefix: *prefix, connection };
+            connections.push(Connection::start(connecting, connector, &tasks, stop.clone()));
+        }
+        let store = Store::open(&directory.path().join("virtcimd.db")).await.unwrap();
+        let parts = Parts {
+            store: store.clone(),
+            sources: connections.clone(),
+            connector: Arc::clone(&world) as Arc<_>,
+            gate: ask_gate(current.clone()),
+        };
+        let jobs = MigrationHandle::start(parts, options, &tasks, stop.clone()).await.unwrap();
+        let migrations = Migrations::new(Arc::clone(&world) as Arc<_>, current);
+        let mut registry = Registry::default();
+        let mut hosts = Vec::new();
+        for (prefix, connection) in prefixes.iter().zip(connections) {
+            let host = Host { prefix: *prefix, connection, migrations: jobs.clone() };
             register(&mut registry, &host, &migrations).unwrap();
             hosts.push(host);
         }
+        register_jobs(&mut registry, &hosts, &migrations).unwrap();
         let server =
             Server { system: "vm".to_owned(), authenticates: true, max_operation_timeout: 600 };
         register_server(&mut registry, &server, &hosts).unwrap();
         let operations = Operations::new(Repository::builtin(), registry, PullLimits::default());
-        Self { world, hypervisors, operations, directory, terms, tasks, stop }
+        Self { world, hypervisors, operations, directory, terms, jobs, store, tasks, stop }
     }
 
     /// Changes the terms of migrations.
@@ -119,8 +152,23 @@ impl World {
         operation: Operation,
         cancelled: CancellationToken,
     ) -> Result<Reply, CimError> {
+        self.execute(Role::Admin, namespace, operation, cancelled).await
+    }
+
+    /// Runs an operation of a caller with that role.
+    async fn run_as(&self, role: Role, operation: Operation) -> Result<Reply, CimError> {
+        self.execute(role, "root/virt", operation, CancellationToken::new()).await
+    }
+
+    async fn execute(
+        &self,
+        role: Role,
+        namespace: &str,
+        operation: Operation,
+        cancelled: CancellationToken,
+    ) -> Result<Reply, CimError> {
         let ctx = Context {
-            principal: Principal { name: "someone".to_owned(), role: Role::Admin },
+            principal: Principal { name: "someone".to_owned(), role },
             peer: "unix:1".to_owned(),
             host: "vm".to_owned(),
             cancelled,
@@ -170,6 +218,7 @@ impl World {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+        self.store.close().await;
     }
 }
 

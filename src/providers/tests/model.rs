@@ -124,7 +124,7 @@ async fn providers_set_only_properties_of_the_class_with_their_types() {
         let guest = full_guest();
         for made in [
             host_system::host_system(prefix, &info),
-            computer_system::computer_system(prefix, &guest),
+            computer_system::computer_system(prefix, &guest, false),
             computer_system::guest_capabilities(prefix, &guest),
             setting_data::setting_data(prefix, &guest),
             management::management_service(prefix, &info),
@@ -224,7 +224,7 @@ fn settings_show_what_the_family_has() {
 #[track_caller]
 fn check_state(prefix: Prefix, state: DomainState, saved: bool, expected: [&str; 4]) {
     let guest = Domain { managed_save: saved, ..guest("g", state) };
-    let shown = computer_system::computer_system(prefix, &guest);
+    let shown = computer_system::computer_system(prefix, &guest, false);
     let properties = ["EnabledState", "HealthState", "OperationalStatus", "OperatingStatus"];
     let expected: Vec<_> = properties.into_iter().zip(expected).collect();
     has(&shown, &expected);
@@ -254,7 +254,7 @@ fn the_caption_names_the_console() {
     let caption = |port| {
         let mut guest = full_guest();
         guest.config.console.as_mut().unwrap().port = port;
-        brief(computer_system::computer_system(Prefix::Kvm, &guest).value(&name("Caption")))
+        brief(computer_system::computer_system(Prefix::Kvm, &guest, false).value(&name("Caption")))
     };
     assert_eq!(caption(Some(5900)), "Virtual System (Console on vnc://127.0.0.1:5900)");
     assert_eq!(caption(None), "Virtual System (Console on vnc://127.0.0.1:-1)");
@@ -491,7 +491,7 @@ async fn two_hypervisors_with_one_prefix_are_refused() {
     let connection = Connection::start(options, connector, &world.tasks, world.stop.clone());
     let migrations = Migrations::new(Arc::clone(&world.world) as _, world.terms.subscribe());
     let mut registry = Registry::default();
-    let host = Host { prefix: Prefix::Xen, connection };
+    let host = Host { prefix: Prefix::Xen, connection, migrations: world.jobs.clone() };
     register(&mut registry, &host, &migrations).unwrap();
     let error = register(&mut registry, &host, &migrations).unwrap_err();
     assert_eq!(error.class, name("Xen_HostSystem"));
