@@ -9,6 +9,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import harness  # noqa: E402  (the path comes first)
 
+sys.path.insert(0, str(harness.REPOSITORY / "tests" / "testbed"))
+
+from twohosts.bed import Bed, missing  # noqa: E402
+
 GUESTS = {"web": "running", "old": "paused", "db": "shut off", "asleep": "saved"}
 
 CONFIG = """
@@ -75,6 +79,17 @@ def start_daemon(tmp_path):
     yield start
     for daemon in daemons:
         daemon.stop()
+
+
+@pytest.fixture(scope="module")
+def bed(tmp_path_factory):
+    """Two real libvirt hosts."""
+    if reasons := missing():
+        pytest.skip("; ".join(reasons))
+    bed = Bed(tmp_path_factory.mktemp("b") / "bed")
+    bed.up()
+    yield bed
+    bed.down()
 
 
 @pytest.fixture

@@ -243,6 +243,19 @@ class Gate:
         return out["IsMigratable"], out.get("Findings") or []
 
 
+    def migrate(self, guest="web", destination="other", **properties):
+        """Starts a job and returns its path."""
+        value, out = self.connection.InvokeMethod(
+            "MigrateVirtualSystemToHost",
+            self.service,
+            ComputerSystem=self.guest(guest),
+            DestinationHost=destination,
+            MigrationSettingData=self.settings(**properties),
+        )
+        assert value == 4096
+        return out["Job"]
+
+
 def raw_verdict(connection):
     """The text between the VALUE tags of IsMigratable, as it went over the wire."""
     match = re.search(
