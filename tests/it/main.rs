@@ -16,6 +16,7 @@ mod http_limits;
 mod http_support;
 mod http_tls;
 mod hypervisor;
+mod migration_jobs;
 mod migrations;
 mod migrations_support;
 mod model;
