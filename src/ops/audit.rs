@@ -54,6 +54,9 @@ impl Record {
                 let returned = returned.map_or_else(|| "no value".to_owned(), |n| n.to_string());
                 format!("returned {returned} {}", show_parameters(out)).trim_end().to_owned()
             }
+            Answer::Whole(Ok(Reply::InstanceName(path))) => {
+                format!("made {}", cut(&path.to_string()))
+            }
             Answer::Whole(Ok(_)) | Answer::Stream(..) => "done".to_owned(),
             Answer::Whole(Err(error)) => error.to_string(),
         });

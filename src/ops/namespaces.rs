@@ -22,6 +22,14 @@ impl Space {
         self.names()[0]
     }
 
+    /// The names that discovery finds: those that clients look for and then expect among the
+    /// namespaces. Old programs have Pegasus' name of the interop namespace built in; whoever looks
+    /// for namespaces should not see the same objects a third time.
+    pub fn advertised(self) -> &'static [&'static str] {
+        let names = self.names();
+        &names[..names.len().min(2)]
+    }
+
     /// Its name and its aliases: discovery tries all of these for the interop namespace, and cimtest
     /// subscribes in Pegasus' one.
     fn names(self) -> &'static [&'static str] {

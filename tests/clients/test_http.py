@@ -80,6 +80,39 @@ def test_versions_that_nobody_speaks(daemon):
     assert daemon.post(ENUMERATE.replace('PROTOCOLVERSION="1.0"', 'PROTOCOLVERSION="9.9"')).headers["CIMError"] == "unsupported-protocol-version"
 
 
+def test_several_requests_in_one_are_refused(daemon):
+    several = ENUMERATE.replace("SIMPLEREQ", "MULTIREQ")
+    response = daemon.post(several)
+    assert (response.status, response.headers["CIMError"]) == (400, "header-mismatch")
+    response = daemon.post(several, headers={"CIMBatch": "CIMBatch"})
+    assert (response.status, response.headers["CIMError"]) == (501, "multiple-requests-unsupported")
+
+
+@pytest.mark.parametrize(
+    "old, new, code, words",
+    [
+        ("EnumerateInstanceNames", "EnumerateEverything", 7, "EnumerateEverything"),
+        ('NAME="ClassName"', 'NAME="NoSuchParameter"', 4, "`ClassName` is missing"),
+        ('NAME="virt"', 'NAME="nowhere"', 3, "root/nowhere"),
+        ("KVM_ComputerSystem", "KVM_NoSuchClass", 5, "KVM_NoSuchClass"),
+    ],
+)
+def test_what_a_request_names_wrongly_is_named(daemon, old, new, code, words):
+    body = ENUMERATE.replace(old, new)
+    assert body != ENUMERATE
+    response = daemon.post(body)
+    assert response.status == 200
+    assert f'<ERROR CODE="{code}"' in response.text
+    assert words in response.text
+
+
+def test_options_tell_what_can_be_done(daemon):
+    response = daemon.post("", method="OPTIONS")
+    assert response.status == 200
+    assert "POST" in response.headers["Allow"]
+    assert "http://www.dmtf.org/cim/mapping/http/v1.0" in response.headers["Opt"]
+
+
 def test_other_methods_are_refused(daemon):
     for method in ("GET", "PUT", "DELETE"):
         assert daemon.post("", method=method).status in (405, 501)

@@ -117,6 +117,11 @@ def test_a_subscription_is_truthful(interop):
     assert (made["SubscriptionState"], made["OtherSubscriptionState"]) == (4, None)
 
 
+def test_who_made_what_is_on_record(interop, daemon):
+    interop.CreateInstance(filter_of("recorded"))
+    assert 'made CIM_IndicationFilter.' in daemon.log()
+
+
 def test_a_filter_can_be_changed_but_not_its_keys(interop):
     path = interop.CreateInstance(filter_of())
     other = "SELECT * FROM CIM_InstDeletion"

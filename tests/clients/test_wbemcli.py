@@ -114,3 +114,33 @@ def test_an_unknown_method(daemon, service):
     done = daemon.wbemcli("cm", service, "NoSuchMethod")
     assert done.returncode == 16
     assert "Cim: (1" in done.stdout + done.stderr
+
+
+def test_a_subscription_is_made_changed_and_deleted(cli, daemon):
+    def keys(class_name):
+        system = 'SystemCreationClassName="CIM_ComputerSystem",SystemName="localhost"'
+        return f'CreationClassName="{class_name}",Name="wbemcli",{system}'
+
+    filter_, destination = "CIM_IndicationFilter", "CIM_ListenerDestinationCIMXML"
+    query = 'Query="SELECT * FROM CIM_InstModification",QueryLanguage="WQL"'
+    paths = {name: f"{name}.{keys(name)}" for name in (filter_, destination)}
+    sources = 'SourceNamespaces="root/virt","interop"'
+    cli("ci", f"interop:{paths[filter_]}", f"{keys(filter_)},{query},{sources}")
+    listener = 'Destination="http://127.0.0.1:5990",PersistenceType=3'
+    cli("ci", f"interop:{paths[destination]}", f"{keys(destination)},{listener}")
+    again = daemon.wbemcli("ci", f"interop:{paths[filter_]}", f"{keys(filter_)},{query}")
+    assert "Cim: (11)" in again.stdout + again.stderr
+    ends = f"Filter={paths[filter_]},Handler={paths[destination]}"
+    subscription = f"interop:CIM_IndicationSubscription.{ends}"
+    cli("ci", subscription, ends)
+    assert "wbemcli" in cli("ein", "interop:CIM_IndicationSubscription")
+    assert "CIM_IndicationSubscription" in cli("rin", f"interop:{paths[filter_]}")
+    assert destination in cli("ain", f"interop:{paths[filter_]}")
+    cli("mi", f"interop:{paths[filter_]}", 'Query="SELECT * FROM CIM_InstDeletion"')
+    assert "CIM_InstDeletion" in cli("gi", f"interop:{paths[filter_]}")
+    used = daemon.wbemcli("di", f"interop:{paths[filter_]}")
+    assert "Cim: (1)" in used.stdout + used.stderr
+    for path in (subscription, f"interop:{paths[filter_]}", f"interop:{paths[destination]}"):
+        cli("di", path)
+    gone = daemon.wbemcli("di", f"interop:{paths[filter_]}")
+    assert "Cim: (6)" in gone.stdout + gone.stderr

@@ -33,17 +33,27 @@ pub(super) fn object_manager(server: &Server) -> Instance {
         .done()
 }
 
-/// A namespace.
-pub(super) fn namespace(server: &Server, space: Space) -> Instance {
+/// The namespaces, under each name that they are found by.
+pub(super) fn namespaces(server: &Server) -> Vec<Instance> {
+    let named = |space: Space| {
+        space.advertised().iter().map(move |name| {
+            let alias =
+                (*name != space.name()).then(|| format!("Another name of {}", space.name()));
+            namespace(server, name).set_some("Caption", alias).done()
+        })
+    };
+    Space::ALL.into_iter().flat_map(named).collect()
+}
+
+fn namespace(server: &Server, name: &str) -> Facts {
     in_system(CimName::literal("CIM_Namespace"), server)
         .set("ObjectManagerCreationClassName", MANAGER.as_str())
         .set("ObjectManagerName", MANAGER_NAME)
-        .set("Name", space.name())
+        .set("Name", name)
         // Other: a version later than the value map knows.
         .set("ClassInfo", 1_u16)
         .set("DescriptionOfClassInfo", "CIM 2.49 and libvirt-cim")
         .set("ClassType", 2_u16)
-        .done()
 }
 
 /// CIM-XML as this server speaks it; what stands here is what `ops` and `http` do.

@@ -41,7 +41,7 @@ pub fn register_server(
     hosts: &[Host],
 ) -> Result<(), RegistryError> {
     let manager = manager::object_manager(server);
-    let namespaces: Vec<_> = Space::ALL.map(|space| manager::namespace(server, space)).into();
+    let namespaces = manager::namespaces(server);
     let mechanism = manager::mechanism(server);
     registry.associate(
         Space::Interop,

@@ -51,7 +51,8 @@ async fn the_object_manager_leads_to_namespaces_and_protocol() {
     let description = texts(&managers, "Description").remove(0);
     assert!(description.contains("version "), "pywbem reads the version from {description:?}");
     let namespaces = all(&world, "CIM_Namespace").await;
-    assert_eq!(texts(&namespaces, "Name"), ["root/virt", "root/interop", "root/cimv2"]);
+    assert_eq!(texts(&namespaces, "Name"), ["root/virt", "root/interop", "interop", "root/cimv2"]);
+    assert_eq!(texts(&namespaces, "Caption"), ["", "", "Another name of root/interop", ""]);
     let manager = managers[0].path.clone().unwrap();
     assert_eq!(associated(&world, &manager, "CIM_NamespaceInManager").await, {
         let mut expected = namespaces.clone();
