@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The migration gate on two real libvirt hosts of this one machine: `make demo`."""
+"""The gate and a live migration on two real libvirt hosts of this one machine: `make demo`."""
 
 import contextlib
 import os
@@ -18,8 +18,10 @@ sys.path[:0] = [str(REPOSITORY / "demo"), str(REPOSITORY / "tests" / "testbed")]
 
 import pywbem  # noqa: E402  (the path comes first)
 from show import answer, bold, code, command, dim, explain, green, heading, red  # noqa: E402
+from twohosts import network  # noqa: E402
 from twohosts.bed import Bed, missing  # noqa: E402
 from twohosts.enter import join  # noqa: E402
+from twohosts.guest import Spec  # noqa: E402
 
 PROGRAMS = REPOSITORY / "target" / "debug"
 USER, PASSWORD = "anna", "demo"
@@ -55,13 +57,15 @@ uri = "{uri}"
 class Stage:
     """Where the demo plays: how to start the daemon, who moves and where to."""
 
-    def __init__(self, guest, destination, transport, config, run=()):
+    def __init__(self, guest, destination, transport, config, run=(), bed=None):
         self.guest = guest
         self.destination = destination
         self.transport = transport
         self.config = config
         # What must be put before a command so that it runs on the source host.
         self.run = list(run)
+        # The two hosts, if the guest can really move.
+        self.bed = bed
 
 
 def main():
@@ -75,7 +79,9 @@ def main():
         stage = test_driver(home, reasons) if reasons else two_hosts(home, cleanup)
         install_checks(home)
         start_daemon(home, stage, cleanup)
-        show_the_gate(home, stage)
+        client = show_the_gate(home, stage)
+        if stage.bed:
+            show_a_migration(stage, client)
     print(f"\n{green('Done.')} Nothing is left running, and nothing is left on disk.\n")
 
 
@@ -100,18 +106,23 @@ def two_hosts(home, cleanup):
     began = time.monotonic()
     bed.up()
     guest = bed.guest("web")
-    guest.define(bed.a)
+    # Enough memory that the copy takes its time on the link below.
+    guest.define(bed.a, Spec(memory=128, keep=48))
     guest.start(bed.a)
     answer(dim(f"both up and the guest started after {time.monotonic() - began:.1f} s"))
-    for host in bed.hosts:
-        print(f"\n  {bold(host.name)}{dim('$')} virsh list")
-        answer(host.run("virsh", "-q", "list").stdout or "(no guests)")
+    list_guests(bed)
     # From here on 127.0.0.1 is hosta's, for us and the clients that we start.
     join(bed.a, ["net"])
     os.environ["TESTBED_DIR"] = str(bed.directory)
     run = [REPOSITORY / "tests" / "testbed" / "testbed", "run", "hosta"]
     config = CONFIG.format(source="qemu:///system", home=home, port=5988, destination="")
-    return Stage("web", "hostb", "tls-strict", config, run)
+    return Stage("web", "hostb", "tls-strict", config, run, bed)
+
+
+def list_guests(bed):
+    for host in bed.hosts:
+        print(f"\n  {bold(host.name)}{dim('$')} virsh list")
+        answer(host.run("virsh", "-q", "list").stdout.strip("\n") or "(no guests)")
 
 
 def test_driver(home, reasons):
@@ -221,10 +232,31 @@ def show_the_gate(home, stage):
 
     heading(7, "The same on a terminal")
     explain("virtcimctl, for those who have no program to write:")
-    virtcimctl(stage, client.url)
+    virtcimctl("check", stage, client.url)
     (home / "backup-server").write_text("idle\n")
     explain("And when the backup server is back:")
-    virtcimctl(stage, client.url)
+    virtcimctl("check", stage, client.url)
+    return client
+
+
+def show_a_migration(stage, client):
+    heading(8, "The guest moves, live")
+    explain(
+        """The same gate stands before the migration itself. Then libvirt copies the running guest, over a
+        link that is slowed down so that there is something to see. The guest writes a tick a second
+        all the while, and checks its memory before each."""
+    )
+    bed, guest = stage.bed, stage.bed.guest(stage.guest)
+    network.rate(bed.a, bed.b, "100mbit")
+    if virtcimctl("migrate", stage, client.url) != 0:
+        raise SystemExit(red("The guest should have moved."))
+    guest.wait_for_tick(bed.b, guest.ticks(bed.b) + 2)
+    list_guests(bed)
+    print()
+    answer(f"the guest's own account: {guest.account()}")
+    print()
+    explain("What became of it stays on record:")
+    virtcimctl("jobs", stage, client.url)
 
 
 class Client:
@@ -266,16 +298,26 @@ class Client:
             raise SystemExit(red("That is not the answer that was to be shown."))
 
 
-def virtcimctl(stage, url):
-    arguments = ["check", stage.guest, stage.destination, "--transport", stage.transport, "--parameter", "owner=anna"]
+def virtcimctl(verb, stage, url):
+    """Shows what somebody would type, and what they would see; returns the exit status."""
+    where = [stage.guest, stage.destination, "--transport", stage.transport, "--parameter", "owner=anna"]
+    arguments = [verb] if verb == "jobs" else [verb, *where]
     command(["virtcimctl", *arguments])
     environment = {**os.environ, "VIRTCIMCTL_URL": url, "VIRTCIMCTL_USER": USER, "VIRTCIMCTL_PASSWORD": PASSWORD}
+    # On a terminal a migration draws its progress itself.
+    own_screen = verb == "migrate" and sys.stdout.isatty()
     done = subprocess.run(
-        [PROGRAMS / "virtcimctl", *arguments], env=environment, capture_output=True, text=True, check=False
+        [PROGRAMS / "virtcimctl", *arguments],
+        env=environment,
+        stdout=None if own_screen else subprocess.PIPE,
+        stderr=None if own_screen else subprocess.STDOUT,
+        text=True,
+        check=False,
     )
-    answer(done.stdout + done.stderr)
+    answer(done.stdout or "")
     answer(dim(f"exit status {done.returncode}"))
     print()
+    return done.returncode
 
 
 if __name__ == "__main__":

@@ -25,9 +25,10 @@ PATIENCE = 30
 OWN_PLACES = """
 [listen]
 http = "127.0.0.1:{port}"
+unix = "{directory}/socket"
 
 [store]
-path = "{directory}/virtcimd.db"
+path = "{store}"
 
 [daemon]
 runtime-directory = "{directory}/run"
@@ -133,11 +134,14 @@ class Daemon:
     command: list = field(default_factory=list)
     port: int = field(default_factory=free_port)
     process: subprocess.Popen = None
+    store: Path = None
 
     def start(self):
         """Returns when the daemon has said that it is ready."""
         config = self.directory / "virtcimd.toml"
-        config.write_text(self.config + OWN_PLACES.format(port=self.port, directory=self.directory))
+        store = self.store or self.directory / "virtcimd.db"
+        own_places = OWN_PLACES.format(port=self.port, directory=self.directory, store=store)
+        config.write_text(self.config + own_places)
         log = (self.directory / "daemon.log").open("ab")
         notify = self.directory / "notify"
         notify.unlink(missing_ok=True)

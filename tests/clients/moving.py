@@ -1,0 +1,252 @@
+"""Migrations between the two hosts of the test bed, asked for through a real daemon on hosta."""
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import harness
+import pywbem
+from twohosts import network
+from twohosts.guest import Spec
+from twohosts.host import wait_until
+
+TESTBED = harness.REPOSITORY / "tests" / "testbed" / "testbed"
+
+CONFIG = """
+[[hypervisor]]
+uri = "qemu:///system"
+prefix = "KVM"
+
+[auth]
+mode = "none"
+
+[checks]
+directory = "{directory}/checks"
+timeout = "60s"
+
+[checks.builtin]
+{builtin}
+
+[migration]
+default-transport = "tcp"
+shutdown-timeout = "3s"
+{migration}
+
+[migration.destinations.hostb]
+uri = "qemu+tcp://hostb/system"
+"""
+
+# A guest whose copy lasts as long as a test needs: it dirties memory faster than the link carries it.
+BUSY = Spec(memory=64, busy=16, keep=4)
+SLOW = "24mbit"
+
+# MigrationPhase.
+QUEUED, CHECKING, PREPARING, COPYING, SWITCHING, CONFIRMING, CLEANING_UP, DONE, FAILED, CANCELLED = range(1, 11)
+
+# MigrationType.
+OFFLINE, LIVE, RESUME, RESTART = range(1, 5)
+
+
+class Tunnel:
+    """A port of this machine that leads to a unix socket in a host's namespaces."""
+
+    def __init__(self, path):
+        self.path = str(path)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self.listener.accept()
+                threading.Thread(target=self._join, args=(client,), daemon=True).start()
+
+    def _join(self, client):
+        with client, socket.socket(socket.AF_UNIX) as server, contextlib.suppress(OSError):
+            server.connect(self.path)
+            back = threading.Thread(target=self._copy, args=(server, client), daemon=True)
+            back.start()
+            self._copy(client, server)
+            back.join()
+
+    @staticmethod
+    def _copy(source, target):
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+    def close(self):
+        # A thread that waits in accept() is not woken by close() alone.
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+
+@dataclass
+class Mover:
+    """A daemon on hosta and a pywbem client that migrates with it."""
+
+    bed: object
+    migration: str = ""
+    builtin: str = ""
+    directory: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="move", dir="/tmp")))
+    daemon: harness.Daemon = None
+
+    def __post_init__(self):
+        self.directory.chmod(0o755)
+        self.checks = harness.Checks(self.directory / "checks")
+        self.tunnel = Tunnel(self.directory / "socket")
+        config = CONFIG.format(directory=self.directory, migration=self.migration, builtin=self.builtin)
+        command = ["env", f"TESTBED_DIR={self.bed.directory}", TESTBED, "run", "hosta"]
+        self.daemon = harness.Daemon(self.directory, config, command=command)
+
+    def start(self):
+        self.daemon.start()
+        url = f"http://127.0.0.1:{self.tunnel.port}"
+        self.connection = pywbem.WBEMConnection(url, default_namespace=harness.NAMESPACE, timeout=120)
+        return self
+
+    def kill(self):
+        """As the kernel would for want of memory: nothing is told to anybody."""
+        self.daemon.process.kill()
+        self.daemon.process.wait()
+
+    def stop(self):
+        return self.daemon.stop()
+
+    def close(self):
+        if self.daemon.process is not None:
+            self.daemon.stop()
+        self.tunnel.close()
+        shutil.rmtree(self.directory)
+
+    # ------------------------------------------------------------------ asking
+
+    def gate(self):
+        return harness.Gate(self.connection)
+
+    def migrate(self, guest="web", how=LIVE, destination="hostb", **settings):
+        """The path of the job; the method must accept the request."""
+        gate = self.gate()
+        value, out = self.connection.InvokeMethod(
+            "MigrateVirtualSystemToHost",
+            gate.service,
+            ComputerSystem=gate.guest(guest),
+            DestinationHost=destination,
+            MigrationSettingData=gate.settings(MigrationType=pywbem.Uint16(how), **settings),
+        )
+        assert value == 4096
+        return out["Job"]
+
+    def job(self, path):
+        return self.connection.GetInstance(path)
+
+    def wait_for(self, path, *phases, seconds=120):
+        """The job as soon as it is in one of the phases; it must not end in another."""
+        last = None
+
+        def arrived():
+            nonlocal last
+            last = self.job(path)
+            return last["MigrationPhase"] in phases or last["MigrationPhase"] >= DONE
+
+        assert wait_until(arrived, seconds), f"the job stays where it is: {describe(last)}\n{self.daemon.log()}"
+        assert last["MigrationPhase"] in phases, f"the job ended too soon: {describe(last)}\n{self.daemon.log()}"
+        return last
+
+    def end_of(self, path, seconds=120):
+        return self.wait_for(path, DONE, FAILED, CANCELLED, seconds=seconds)
+
+    def copying(self, path):
+        """Waits until memory is on its way."""
+        self.wait_for(path, COPYING)
+
+        def flows():
+            return (self.job(path)["DataProcessed"] or 0) > 0
+
+        assert wait_until(flows, 60), describe(self.job(path))
+
+    def abort(self, path, state=4):
+        """RequestStateChange: 4 terminate, 5 kill."""
+        value, _ = self.connection.InvokeMethod("RequestStateChange", path, RequestedState=pywbem.Uint16(state))
+        return value
+
+
+def describe(job):
+    names = ("MigrationPhase", "JobState", "JobStatus", "Status", "ErrorDescription", "DataProcessed", "DataRemaining")
+    return ", ".join(f"{name}={job.get(name)!r}" for name in names)
+
+
+def succeeded(job):
+    return (job["JobState"], job["Status"], job["PercentComplete"], job["ErrorCode"]) == (7, "Completed", 100, 0)
+
+
+def failed(job):
+    return job["JobState"] == 7 and list(job["OperationalStatus"]) == [17, 6] and job["ErrorCode"] != 0
+
+
+@dataclass
+class Truth:
+    """What both hosts show of a guest; the only judge of a migration."""
+
+    guest: object
+
+    def at(self, host):
+        """Where it must be, alone: running there, defined there, whole, and able to go on."""
+        bed = self.guest.bed
+        other = bed.b if host is bed.a else bed.a
+        assert self.guest.state(host) == "running", self.describe()
+        assert self.guest.is_persistent(host), self.describe()
+        # The tick program's next ticks: it runs, and does not only seem to.
+        self.guest.wait_for_tick(host, self.guest.ticks(host) + 2)
+        assert self.guest.state(other) == "absent", self.describe()
+        self.is_whole()
+
+    def is_whole(self):
+        account = self.guest.account()
+        assert account.whole, f"{account}\n{self.describe()}"
+
+    def describe(self):
+        return "; ".join(
+            f"{host.name}: {self.guest.state(host)}, persistent {self.guest.is_persistent(host)}, "
+            f"tick {self.guest.ticks(host)}"
+            for host in self.guest.bed.hosts
+        )
+
+
+@contextlib.contextmanager
+def slow_link(bed, rate=SLOW):
+    network.rate(bed.a, bed.b, rate)
+    try:
+        yield
+    finally:
+        network.restore(bed.a, bed.b)
+
+
+@contextlib.contextmanager
+def frozen(host):
+    """The host's libvirtd stands still: it answers nothing and breaks off nothing."""
+    pid = str(host.libvirtd_pid())
+    host.run("kill", "-STOP", pid)
+    try:
+        yield
+    finally:
+        host.run("kill", "-CONT", pid, check=False)
+
+
+def traces(mover):
+    """What a job must not leave behind: files of checks, children, incoming QEMUs."""
+    left = [str(path) for path in (mover.directory / "run").rglob("*") if path.is_file()]
+    for host in mover.bed.hosts:
+        listed = subprocess.run(
+            host.enter("sh", "-c", "virsh -q list --state-paused --name"), capture_output=True, text=True
+        )
+        left += [f"{host.name}: {name} is paused" for name in listed.stdout.split()]
+    return left

@@ -1,0 +1,535 @@
+"""What goes wrong while a guest moves, on two real hosts.
+
+Each test ends the same way: exactly one guest runs and exactly one definition is there, the guest never
+ran twice nor lost memory, the job says the truth, and nothing is left behind.
+"""
+
+import subprocess
+import sys
+import threading
+
+import harness
+import pytest
+import pywbem
+
+sys.path.insert(0, str(harness.REPOSITORY / "tests" / "testbed"))
+
+from moving import (  # noqa: E402  (the path comes first)
+    BUSY,
+    CANCELLED,
+    CHECKING,
+    COPYING,
+    DONE,
+    FAILED,
+    LIVE,
+    OFFLINE,
+    QUEUED,
+    RESTART,
+    SWITCHING,
+    Mover,
+    Truth,
+    describe,
+    failed,
+    frozen,
+    slow_link,
+    succeeded,
+    traces,
+)
+from twohosts import network  # noqa: E402
+from twohosts.bed import Bed, missing  # noqa: E402
+from twohosts.guest import Spec, guest_uuid  # noqa: E402
+from twohosts.host import wait_until  # noqa: E402
+
+reasons = missing()
+pytestmark = pytest.mark.skipif(bool(reasons), reason="; ".join(reasons) or "never")
+
+
+@pytest.fixture(scope="module")
+def bed(tmp_path_factory):
+    # A dead peer is noticed within seconds, not half a minute.
+    patch = pytest.MonkeyPatch()
+    patch.setenv("TESTBED_KEEPALIVE", "1 3")
+    bed = Bed(tmp_path_factory.mktemp("b") / "bed")
+    bed.up()
+    yield bed
+    bed.down()
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def shared_mover(bed):
+    mover = Mover(bed).start()
+    yield mover
+    mover.close()
+
+
+@pytest.fixture
+def mover(shared_mover):
+    """A daemon that many tests share."""
+    shared_mover.checks.clear()
+    yield shared_mover
+    shared_mover.checks.clear()
+    assert traces(shared_mover) == []
+
+
+@pytest.fixture
+def own_mover(bed):
+    """Starts a daemon configured for one test."""
+    movers = []
+
+    def start(migration="", builtin=""):
+        movers.append(Mover(bed, migration, builtin).start())
+        return movers[-1]
+
+    yield start
+    for mover in movers:
+        try:
+            assert traces(mover) == []
+        finally:
+            mover.close()
+
+
+@pytest.fixture
+def make_guest(bed):
+    """Defines and starts a guest on hosta; gives the guest and the truth about it."""
+    guests = []
+
+    def make(spec=Spec(), name="web"):
+        guest = bed.guest(name)
+        guests.append(guest)
+        guest.define(bed.a, spec)
+        guest.start(bed.a)
+        guest.wait_for_tick(bed.a, 2)
+        return guest, Truth(guest)
+
+    yield make
+    network.restore(bed.a, bed.b)
+    for host in bed.hosts:
+        host.start_libvirtd()
+    for guest in guests:
+        guest.remove()
+
+
+@pytest.fixture
+def link(bed):
+    """A link on which a busy guest never arrives."""
+    with slow_link(bed):
+        yield
+
+
+# ---------------------------------------------------------------------- a destination that does not want it
+
+
+def test_the_name_is_taken_there(bed, mover, make_guest):
+    guest, truth = make_guest()
+    other = bed.directory / "shared" / "other.xml"
+    other.write_text(guest.xml().replace(guest_uuid("web"), "99999999-9999-4999-8999-999999999999"))
+    bed.b.run("virsh", "define", str(other))
+    job = mover.end_of(mover.migrate())
+    assert failed(job), describe(job)
+    assert "web" in job["ErrorDescription"]
+    bed.b.run("virsh", "undefine", "web")
+    truth.at(bed.a)
+
+
+def test_libvirt_itself_refuses_there(bed, own_mover, make_guest):
+    """What the gate does not look at, because it was told not to: the disk is not there."""
+    mover = own_mover(builtin='VMC005 = "off"\nVMC006 = "off"')
+    _, truth = make_guest(Spec(disk="local"))
+    job = mover.end_of(mover.migrate())
+    assert failed(job), describe(job)
+    assert job["Status"].startswith("Migration Failed")
+    truth.at(bed.a)
+
+
+def test_a_check_refuses_when_it_begins(bed, mover, make_guest):
+    """The answer ages: the check is asked again, in the phase `migrate`."""
+    _, truth = make_guest()
+    mover.checks.add("10-phase", '[ "$VIRTCIMD_PHASE" = check ] || { echo "not now"; exit 1; }')
+    assert mover.gate().check("web", "hostb", mover.gate().settings())[0] is True
+    path = mover.migrate()
+    job = mover.end_of(path)
+    assert failed(job), describe(job)
+    assert job["Status"] == "Migration check `10-phase' failed: not now"
+    _, out = mover.connection.InvokeMethod("GetErrors", path)
+    assert [error["MessageID"] for error in out["Errors"]] == ["VMX001"]
+    truth.at(bed.a)
+
+
+# ---------------------------------------------------------------------- hosts, links and emulators that fail
+
+
+def test_the_link_is_cut_for_good(bed, mover, make_guest, link):
+    _, truth = make_guest(BUSY)
+    path = mover.migrate()
+    mover.copying(path)
+    network.blackhole(bed.a, bed.b)
+    # The source gives up by itself; where the guest is shows when the destination can be asked again.
+    assert wait_until(lambda: mover.job(path)["MigrationPhase"] > COPYING, 60)
+    truth.guest.wait_for_tick(bed.a, truth.guest.ticks(bed.a) + 2)
+    network.restore(bed.a, bed.b)
+    job = mover.end_of(path)
+    assert failed(job), describe(job)
+    truth.at(bed.a)
+
+
+def test_the_link_comes_back_in_time(bed, mover, make_guest, link):
+    _, truth = make_guest(Spec(memory=64, busy=0, keep=32))
+    path = mover.migrate(Bandwidth=pywbem.Uint64(2))
+    mover.copying(path)
+    network.blackhole(bed.a, bed.b)
+    before = mover.job(path)["DataProcessed"]
+    network.restore(bed.a, bed.b)
+    job = mover.end_of(path)
+    assert succeeded(job), describe(job)
+    assert before > 0
+    truth.at(bed.b)
+
+
+def test_the_link_is_cut_at_the_switch_over(bed, mover, make_guest):
+    """The destination has all the memory and does not say so: nobody may go on but on proof."""
+    guest, truth = make_guest(Spec(memory=64, keep=16))
+    path = mover.migrate(Bandwidth=pywbem.Uint64(4))
+    mover.copying(path)
+    with frozen(bed.b):
+        mover.wait_for(path, SWITCHING)
+        network.blackhole(bed.a, bed.b)
+        stood = guest.ticks(bed.a)
+        assert guest.state(bed.b) == "absent" or guest.ticks(bed.b) <= stood
+    network.restore(bed.a, bed.b)
+    job = mover.end_of(path)
+    truth.at(bed.b if succeeded(job) else bed.a)
+    assert succeeded(job) or failed(job), describe(job)
+
+
+def test_the_destinations_libvirtd_is_killed(bed, mover, make_guest, link):
+    _, truth = make_guest(BUSY)
+    path = mover.migrate()
+    mover.copying(path)
+    bed.b.stop_libvirtd("KILL")
+    bed.b.start_libvirtd()
+    job = mover.end_of(path)
+    assert failed(job), describe(job)
+    truth.at(bed.a)
+
+
+def test_the_sources_libvirtd_is_restarted(bed, mover, make_guest, link):
+    _, truth = make_guest(BUSY)
+    path = mover.migrate()
+    mover.copying(path)
+    bed.a.stop_libvirtd("KILL")
+    bed.a.start_libvirtd()
+    job = mover.end_of(path)
+    assert failed(job), describe(job)
+    truth.at(bed.a)
+
+
+def test_the_destinations_qemu_is_killed(bed, mover, make_guest, link):
+    guest, truth = make_guest(BUSY)
+    path = mover.migrate()
+    mover.copying(path)
+    guest.kill_qemu(bed.b)
+    job = mover.end_of(path)
+    assert failed(job), describe(job)
+    truth.at(bed.a)
+
+
+def test_the_sources_qemu_is_killed(bed, mover, make_guest, link):
+    """The guest has crashed. That is not undone, but its definition stays where it was."""
+    guest, _ = make_guest(BUSY)
+    path = mover.migrate()
+    mover.copying(path)
+    guest.kill_qemu(bed.a)
+    job = mover.end_of(path)
+    assert failed(job), describe(job)
+    assert guest.state(bed.a) == "shut off"
+    assert guest.is_persistent(bed.a)
+    assert guest.state(bed.b) == "absent"
+
+
+def test_the_guest_shuts_itself_down(bed, mover, make_guest, link):
+    guest, _ = make_guest(Spec(memory=64, busy=16, keep=4, stop=8))
+    path = mover.migrate()
+    mover.copying(path)
+    job = mover.end_of(path)
+    assert failed(job), describe(job)
+    assert guest.state(bed.a) == "shut off"
+    assert guest.is_persistent(bed.a)
+    assert guest.state(bed.b) == "absent"
+    assert guest.account().whole
+
+
+# ---------------------------------------------------------------------- somebody changes his mind
+
+
+def test_abort_while_queued(bed, own_mover, make_guest, link):
+    mover = own_mover(migration="max-outgoing = 1")
+    _, first_truth = make_guest(BUSY)
+    _, second_truth = make_guest(name="db")
+    first = mover.migrate()
+    mover.copying(first)
+    second = mover.migrate("db")
+    job = mover.wait_for(second, QUEUED)
+    assert job["JobState"] == 4
+    assert job["JobStatus"].startswith("Queued: ")
+    assert mover.abort(second) in (0, 4096)
+    assert mover.end_of(second)["MigrationPhase"] == CANCELLED
+    mover.abort(first)
+    assert mover.end_of(first)["MigrationPhase"] == CANCELLED
+    first_truth.at(bed.a)
+    second_truth.at(bed.a)
+
+
+def test_abort_while_checking(bed, mover, make_guest):
+    _, truth = make_guest()
+    mover.checks.add("10-long", '[ "$VIRTCIMD_PHASE" = check ] || exec sleep 3597')
+    path = mover.migrate()
+    mover.wait_for(path, CHECKING)
+    mover.abort(path)
+    assert mover.end_of(path)["MigrationPhase"] == CANCELLED
+    assert subprocess.run(["pgrep", "-f", "^sleep 3597"], check=False).returncode == 1
+    truth.at(bed.a)
+
+
+@pytest.mark.parametrize("state", [4, 5], ids=["terminate", "kill"])
+def test_abort_while_copying(bed, mover, make_guest, link, state):
+    _, truth = make_guest(BUSY)
+    path = mover.migrate()
+    mover.copying(path)
+    mover.abort(path, state)
+    job = mover.end_of(path)
+    assert job["MigrationPhase"] == CANCELLED, describe(job)
+    assert job["JobState"] == 8
+    truth.at(bed.a)
+
+
+# ---------------------------------------------------------------------- the daemon dies
+
+
+@pytest.mark.parametrize("how", ["kill", "stop"])
+def test_the_daemon_ends_while_copying(bed, own_mover, make_guest, link, how):
+    """libvirt carries on; whoever comes next watches on, to the true end."""
+    _, truth = make_guest(BUSY)
+    mover = own_mover()
+    path = mover.migrate()
+    mover.copying(path)
+    before = mover.job(path)
+    getattr(mover, how)()
+    mover.start()
+    job = mover.wait_for(path, COPYING, SWITCHING)
+    assert job["JobState"] == 4
+    assert job["PercentComplete"] >= before["PercentComplete"]
+    mover.copying(path)
+    network.restore(bed.a, bed.b)
+    job = mover.end_of(path)
+    assert succeeded(job), describe(job)
+    truth.at(bed.b)
+
+
+def test_an_adopted_job_can_be_aborted(bed, own_mover, make_guest, link):
+    _, truth = make_guest(BUSY)
+    mover = own_mover()
+    path = mover.migrate()
+    mover.copying(path)
+    mover.kill()
+    mover.start()
+    mover.wait_for(path, COPYING)
+    mover.abort(path)
+    assert mover.end_of(path)["MigrationPhase"] == CANCELLED
+    truth.at(bed.a)
+
+
+def test_the_daemon_is_dead_when_the_move_ends(bed, own_mover, make_guest, link):
+    guest, truth = make_guest(BUSY)
+    mover = own_mover()
+    path = mover.migrate()
+    mover.copying(path)
+    mover.kill()
+    network.restore(bed.a, bed.b)
+    assert wait_until(lambda: guest.state(bed.b) == "running", 60)
+    mover.start()
+    job = mover.end_of(path)
+    assert succeeded(job), describe(job)
+    truth.at(bed.b)
+
+
+def test_the_daemon_dies_in_direct_mode(bed, own_mover, make_guest, link):
+    """libvirt cancels a move whose client is dead: the guest stays, and the job says so."""
+    _, truth = make_guest(BUSY)
+    mover = own_mover(migration='mode = "direct"')
+    path = mover.migrate()
+    mover.copying(path)
+    mover.kill()
+    mover.start()
+    job = mover.end_of(path)
+    assert failed(job), describe(job)
+    truth.at(bed.a)
+
+
+def test_the_daemon_dies_while_checking(bed, own_mover, make_guest):
+    """No host was touched: the job begins again."""
+    _, truth = make_guest()
+    mover = own_mover()
+    wait = mover.directory / "go"
+    mover.checks.add("10-wait", f"while [ ! -e {wait} ]; do sleep 0.05; done")
+    path = mover.migrate()
+    mover.wait_for(path, CHECKING)
+    mover.kill()
+    mover.start()
+    wait.touch()
+    job = mover.end_of(path)
+    assert succeeded(job), describe(job)
+    truth.at(bed.b)
+
+
+def test_the_daemon_dies_while_jobs_wait(bed, own_mover, make_guest, link):
+    mover = own_mover(migration="max-outgoing = 1")
+    _, first_truth = make_guest(BUSY)
+    _, second_truth = make_guest(name="db")
+    first = mover.migrate()
+    mover.copying(first)
+    second = mover.migrate("db")
+    mover.wait_for(second, QUEUED)
+    mover.kill()
+    mover.start()
+    mover.wait_for(second, QUEUED)
+    network.restore(bed.a, bed.b)
+    for path, truth in ((first, first_truth), (second, second_truth)):
+        job = mover.end_of(path)
+        assert succeeded(job), describe(job)
+        truth.at(bed.b)
+
+
+# ---------------------------------------------------------------------- the disk is full
+
+
+@pytest.fixture
+def small_disk(bed, tmp_path):
+    """A directory, as hosta sees it, on a disk of its own."""
+    bed.a.run("mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(tmp_path))
+    yield tmp_path
+    bed.a.run("umount", str(tmp_path))
+
+
+def test_the_store_is_full(bed, small_disk, make_guest):
+    """No job is accepted that could not be remembered; nothing happens to the guest, and it passes."""
+    _, truth = make_guest()
+    mover = Mover(bed)
+    mover.daemon.store = small_disk / "virtcimd.db"
+    mover.start()
+    try:
+        mover.checks.add("10-no", "exit 1")
+        bed.a.run("sh", "-c", f"cat /dev/zero >{small_disk}/ballast", check=False)
+        refused = None
+        # What the database has in reserve is used up first.
+        for _ in range(300):
+            try:
+                path = mover.migrate()
+            except pywbem.CIMError as error:
+                refused = error
+                break
+            mover.wait_for(path, CHECKING, FAILED)
+        assert refused is not None
+        assert refused.status_code == pywbem.CIM_ERR_FAILED
+        assert "full" in refused.status_description
+        truth.at(bed.a)
+        bed.a.run("rm", f"{small_disk}/ballast")
+        mover.checks.clear()
+        assert wait_until(lambda: all(job["MigrationPhase"] >= DONE for job in jobs(mover)), 60)
+        job = mover.end_of(mover.migrate())
+        assert succeeded(job), describe(job)
+        truth.at(bed.b)
+    finally:
+        mover.close()
+
+
+def jobs(mover):
+    return mover.connection.EnumerateInstances("KVM_MigrationJob")
+
+
+# ---------------------------------------------------------------------- too many at once
+
+
+def test_two_requests_for_one_guest(bed, mover, make_guest, link):
+    _, truth = make_guest(BUSY)
+    outcomes = []
+
+    def ask():
+        try:
+            outcomes.append(mover.migrate())
+        except pywbem.CIMError as error:
+            outcomes.append(error)
+
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    accepted = [outcome for outcome in outcomes if isinstance(outcome, pywbem.CIMInstanceName)]
+    refused = [outcome for outcome in outcomes if isinstance(outcome, pywbem.CIMError)]
+    assert (len(accepted), len(refused)) == (1, 1), outcomes
+    network.restore(bed.a, bed.b)
+    job = mover.end_of(accepted[0])
+    assert succeeded(job), describe(job)
+    truth.at(bed.b)
+
+
+def test_fifty_at_once(bed, own_mover, make_guest):
+    """Never more than two at a time, and each arrives."""
+    mover = own_mover(migration="max-outgoing = 2")
+    names = [f"guest{number}" for number in range(50)]
+    guests = [bed.guest(name) for name in names]
+    try:
+        for guest in guests:
+            guest.define(bed.a)
+        paths = [mover.migrate(name, OFFLINE, PersistAtDestination=True) for name in names]
+        most = 0
+
+        def all_over():
+            nonlocal most
+            phases = [job["MigrationPhase"] for job in jobs(mover)]
+            most = max(most, sum(QUEUED < phase < DONE for phase in phases))
+            return all(phase >= DONE for phase in phases)
+
+        assert wait_until(all_over, 120)
+        for path in paths:
+            job = mover.job(path)
+            assert succeeded(job), describe(job)
+        assert most <= 2
+        for guest in guests:
+            assert (guest.state(bed.a), guest.state(bed.b)) == ("absent", "shut off")
+    finally:
+        for guest in guests:
+            guest.remove()
+
+
+# ---------------------------------------------------------------------- restart
+
+
+def test_a_guest_that_does_not_obey_the_power_button(bed, mover, make_guest):
+    guest, truth = make_guest(Spec(deaf=True))
+    job = mover.end_of(mover.migrate(how=RESTART))
+    assert failed(job), describe(job)
+    truth.at(bed.a)
+
+
+def test_a_guest_that_can_not_start_there_comes_back(bed, own_mover, make_guest):
+    mover = own_mover(builtin='VMC005 = "off"\nVMC006 = "off"')
+    guest, _ = make_guest(Spec(disk="local"))
+    job = mover.end_of(mover.migrate(how=RESTART))
+    assert failed(job), describe(job)
+    assert guest.state(bed.a) == "running"
+    assert guest.is_persistent(bed.a)
+    assert guest.state(bed.b) == "absent"
+
+
+def test_a_refusal_leaves_no_job(bed, mover, make_guest):
+    _, truth = make_guest()
+    before = len(mover.connection.EnumerateInstanceNames("KVM_MigrationJob"))
+    for wrong in ({"destination": "host/b?command=x"}, {"guest": "nobody"}, {"MaxDowntime": pywbem.Uint64(2**63)}):
+        with pytest.raises(pywbem.CIMError):
+            mover.migrate(**wrong)
+    assert len(mover.connection.EnumerateInstanceNames("KVM_MigrationJob")) == before
+    truth.at(bed.a)
+
+
