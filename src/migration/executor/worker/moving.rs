@@ -19,9 +19,6 @@ use crate::{
     telemetry::Chain,
 };
 
-/// How often the numbers of a move are stored.
-const SAVE_NUMBERS: Duration = Duration::from_secs(5);
-
 /// A move that goes on.
 pub(super) struct Move {
     since: Instant,
@@ -29,8 +26,8 @@ pub(super) struct Move {
     /// Nobody waits for its call: its end shows in the source's job alone.
     watched: bool,
     max_downtime: Option<Duration>,
-    /// When its numbers were stored last.
-    saved: Instant,
+    /// The percentage that was stored last.
+    saved: Option<u8>,
 }
 
 impl Worker {
@@ -98,7 +95,7 @@ impl Worker {
             next_tick: now + self.shared.options().poll,
             watched,
             max_downtime: settings.max_downtime,
-            saved: now,
+            saved: None,
         });
     }
 
@@ -159,8 +156,8 @@ impl Worker {
     async fn go_on(&mut self, at: Duration, activity: Activity, stats: &JobStats) {
         self.progress.sample(at, stats);
         self.ticket.report = self.progress.report().clone();
-        self.ticket.publish();
         self.save_numbers().await;
+        self.ticket.publish();
         let live = self.ticket.record.request.settings.migration_type == MigrationType::Live;
         let switching = self.ticket.job.phase() == Phase::Switching;
         match activity {
@@ -180,13 +177,14 @@ impl Worker {
         }
     }
 
-    /// Stores the numbers now and then, so that a percentage does not go far back after a crash.
+    /// Stores each new percentage: what a client has seen does not go back after a crash.
     async fn save_numbers(&mut self) {
         let Some(moving) = &mut self.moving else { return };
-        if moving.saved.elapsed() < SAVE_NUMBERS {
+        let percent = Some(self.ticket.report.percent);
+        if moving.saved == percent {
             return;
         }
-        moving.saved = Instant::now();
+        moving.saved = percent;
         if let Err(error) = self.ticket.save(&self.shared.store).await {
             debug!(error = %Chain(&error), "numbers can't be stored");
             // The state is.
