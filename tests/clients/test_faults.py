@@ -189,13 +189,14 @@ def test_the_link_comes_back_in_time(bed, mover, make_guest, link):
 def test_the_link_is_cut_at_the_switch_over(bed, mover, make_guest):
     """The destination has all the memory and does not say so: nobody may go on but on proof."""
     guest, truth = make_guest(Spec(memory=64, keep=16))
-    path = mover.migrate(Bandwidth=pywbem.Uint64(4))
+    path = mover.migrate(Bandwidth=pywbem.Uint64(2))
     mover.copying(path)
+    # Late, for libvirt breaks with a host that stands still for some seconds.
+    assert wait_until(lambda: mover.job(path)["DataProcessed"] > 14_000_000, 60)
     with frozen(bed.b):
         mover.wait_for(path, SWITCHING)
         network.blackhole(bed.a, bed.b)
-        stood = guest.ticks(bed.a)
-        assert guest.state(bed.b) == "absent" or guest.ticks(bed.b) <= stood
+        assert guest.ticks(bed.b) <= guest.ticks(bed.a)
     network.restore(bed.a, bed.b)
     job = mover.end_of(path)
     truth.at(bed.b if succeeded(job) else bed.a)
@@ -287,7 +288,7 @@ def test_abort_while_checking(bed, mover, make_guest):
     mover.wait_for(path, CHECKING)
     mover.abort(path)
     assert mover.end_of(path)["MigrationPhase"] == CANCELLED
-    assert subprocess.run(["pgrep", "-f", "^sleep 3597"], check=False).returncode == 1
+    assert wait_until(lambda: subprocess.run(["pgrep", "-f", "^sleep 3597"], check=False).returncode == 1, 20)
     truth.at(bed.a)
 
 
@@ -431,7 +432,7 @@ def test_the_store_is_full(bed, small_disk, make_guest):
             mover.wait_for(path, CHECKING, FAILED)
         assert refused is not None
         assert refused.status_code == pywbem.CIM_ERR_FAILED
-        assert "full" in refused.status_description
+        assert "no room left" in refused.status_description
         truth.at(bed.a)
         bed.a.run("rm", f"{small_disk}/ballast")
         mover.checks.clear()

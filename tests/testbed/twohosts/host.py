@@ -11,6 +11,8 @@ from .errors import BedError
 
 INIT = Path(__file__).resolve().parent / "init.sh"
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+# Seconds after which a command in a host is taken to hang, as virsh does at a libvirtd that was stopped.
+HANGS = 300
 NAMESPACES = ("mount", "net", "uts", "ipc", "pid")
 
 
@@ -137,6 +139,7 @@ class Host:
             text=True,
             capture_output=True,
             env=self.environment(),
+            timeout=HANGS,
         )
         if check and done.returncode != 0:
             raise BedError(f"{self.name}: {' '.join(command)}: {(done.stderr or done.stdout).strip()}")
