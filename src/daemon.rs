@@ -179,8 +179,7 @@ impl Daemon {
         providers::register_jobs(&mut registry, &hosts, &shared)?;
         let server = about(config);
         providers::register_server(&mut registry, &server, &hosts)?;
-        let options =
-            indications::Options { system: server.system, limits: indications::Limits::default() };
+        let options = indications::Options { system: server.system, limits: config.indications };
         let schema = Arc::clone(&repository);
         let started = Subscriptions::start(store.clone(), schema, options, &tasks, stop.clone());
         let subscriptions = started.await.map_err(|source| unusable(&config.store_path, source))?;

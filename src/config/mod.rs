@@ -34,7 +34,7 @@ use self::{
 };
 use crate::{
     checks::{Options, builtin::Levels},
-    http,
+    http, indications,
     ops::PullLimits,
     providers::CheckFailure,
     telemetry, xml,
@@ -60,6 +60,8 @@ pub struct Config {
     pub jobs_keep: Duration,
     /// `jobs.history`: how long it is remembered.
     pub jobs_history: Duration,
+    /// `[indications]`: how many objects there may be.
+    pub indications: indications::Limits,
     /// `compatibility.check-failure`.
     pub check_failure: CheckFailure,
     /// How much one request may ask of the decoder: `limits.body-size`, `xml-depth` and so on.
@@ -216,6 +218,7 @@ fn read(root: &Table, problems: &Problems) -> Config {
         migration: hosts::migration(&mut root),
         jobs_keep,
         jobs_history,
+        indications: indication_limits(&mut root),
         check_failure: compatibility.or("check-failure", CheckFailure::Verdict),
         schema_directories: schema(&mut root),
         store_path: store(&mut root),
@@ -223,8 +226,6 @@ fn read(root: &Table, problems: &Problems) -> Config {
         stop_timeout,
         log: log(&mut root),
     };
-    // What an indication's delivery can be told is decided with it; no key is known yet.
-    root.section("indications").finish();
     limits.finish();
     compatibility.finish();
     root.finish();
@@ -272,6 +273,18 @@ fn jobs(root: &mut Section<'_>) -> (Duration, Duration) {
     let history = jobs.or("history", defaults.history);
     jobs.finish();
     (keep, history)
+}
+
+fn indication_limits(root: &mut Section<'_>) -> indications::Limits {
+    let mut section = root.section("indications");
+    let defaults = indications::Limits::default();
+    let limits = indications::Limits {
+        filters: count(&mut section, "max-filters", defaults.filters),
+        destinations: count(&mut section, "max-destinations", defaults.destinations),
+        subscriptions: count(&mut section, "max-subscriptions", defaults.subscriptions),
+    };
+    section.finish();
+    limits
 }
 
 fn schema(root: &mut Section<'_>) -> Vec<PathBuf> {

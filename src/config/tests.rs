@@ -126,6 +126,7 @@ fn every_key_of_the_design_is_understood() {
         pywbem-booleans = "off"
         check-failure = "error"
         [indications]
+        max-filters = 7
         [limits]
         connections = 10
         body-size = "1 MiB"
@@ -147,6 +148,7 @@ fn every_key_of_the_design_is_understood() {
         ["http 127.0.0.1:5988", "https 0.0.0.0:5989", "https [::]:5989", "unix /run/x.sock"]
     );
     assert_eq!(config.hypervisors[1].prefix, Prefix::Xen);
+    assert_eq!((config.indications.filters, config.indications.destinations), (7, 1000));
     assert_eq!(config.checks.timeouts["20-storage"], Duration::from_secs(60));
     assert_eq!(config.check_levels, Levels::new([("VMC007", Level::Off)]).unwrap());
     assert_eq!(config.checks.limits.open_files, Some(64));
