@@ -40,6 +40,8 @@ deps: ## install what building and testing need and this machine lacks
 bench: ## run the benchmarks; each prints ratios to a yardstick measured in the same run
 	tools/deps build testbed clients
 	cargo bench
+	cargo build --quiet --release --bins
+	VIRTCIMD_BIN_DIR=$(CURDIR)/target/release $(PYTHON) benches/migration.py
 
 FUZZ_SECONDS ?= 60
 .PHONY: fuzz
