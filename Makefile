@@ -21,7 +21,7 @@ help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: demo
-demo: ## show the migration gate on two real hosts (or, without QEMU, on libvirt's test driver)
+demo: ## show the gate and a live migration on two real hosts (or, without QEMU, on libvirt's test driver)
 	@tools/deps build testbed clients
 	cargo build --quiet --bins
 	@$(PYTHON) demo/demo.py
