@@ -31,12 +31,14 @@ pub(in crate::xml) fn class(writer: &mut Writer<'_>, class: &Class) {
         self::qualifier(writer, qualifier);
     }
     for property in &class.properties {
+        let (ty, value) = (&property.ty, property.default.as_ref());
         object::property(
             writer,
             &PropertyParts {
                 name: &property.name,
-                ty: &property.ty,
-                value: property.default.as_ref(),
+                ty,
+                value,
+                embedded: value::embedded_object(Some(ty), value),
                 class_origin: property.class_origin.as_ref(),
                 propagated: property.propagated,
                 qualifiers: &property.qualifiers,

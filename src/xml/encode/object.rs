@@ -7,12 +7,19 @@ use crate::cim::{ArrayKind, CimName, DataType, Instance, Property, Qualifier, Va
 pub(in crate::xml) fn instance(writer: &mut Writer<'_>, instance: &Instance) {
     writer.tag("INSTANCE").with("CLASSNAME", instance.class.as_str()).open();
     for Property { name, ty, value, class_origin } in &instance.properties {
+        // wbemcli knows no EmbeddedObject of arrays and gives up on the whole reply. Only an array that
+        // holds something needs it, and those it never asks for.
+        let embedded = match value {
+            None if ty.is_array() => None,
+            value => value::embedded_object(Some(ty), value.as_ref()),
+        };
         property(
             writer,
             &PropertyParts {
                 name,
                 ty,
                 value: value.as_ref(),
+                embedded,
                 class_origin: class_origin.as_ref(),
                 propagated: false,
                 qualifiers: &[],
@@ -38,6 +45,8 @@ pub(super) struct PropertyParts<'p> {
     pub(super) name: &'p CimName,
     pub(super) ty: &'p DataType,
     pub(super) value: Option<&'p Value>,
+    /// What EmbeddedObject says.
+    pub(super) embedded: Option<&'static str>,
     pub(super) class_origin: Option<&'p CimName>,
     pub(super) propagated: bool,
     pub(super) qualifiers: &'p [Qualifier],
@@ -65,15 +74,9 @@ pub(super) fn property(writer: &mut Writer<'_>, property: &PropertyParts<'_>) {
         ArrayKind::Fixed(size) if !is_reference => tag.with("ARRAYSIZE", &size.to_string()),
         ArrayKind::Fixed(_) | ArrayKind::Scalar | ArrayKind::Array => tag,
     };
-    // wbemcli knows no EmbeddedObject of arrays and gives up on the whole reply. Only an array that
-    // holds something needs it, and those it never asks for.
-    let embedded = match (element, value) {
-        ("PROPERTY.ARRAY", None) => None,
-        (_, value) => value::embedded_object(Some(ty), value),
-    };
     tag.with_some("CLASSORIGIN", property.class_origin.map(CimName::as_str))
         .with_flag("PROPAGATED", property.propagated, false)
-        .with_some("EmbeddedObject", embedded)
+        .with_some("EmbeddedObject", property.embedded)
         .open();
     for qualifier in property.qualifiers {
         class::qualifier(writer, qualifier);
