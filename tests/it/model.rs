@@ -443,16 +443,11 @@ fn expected_class(class: &Class, options: &ClassOptions) -> Class {
     for property in &class.properties {
         let listed = options.properties.as_ref().is_none_or(|list| list.contains(&property.name));
         if listed && !(options.local_only && property.propagated) {
-            let mut property = PropertyDeclaration {
+            shown.properties.push(PropertyDeclaration {
                 qualifiers: qualifiers(&property.qualifiers),
                 class_origin: origin(&property.class_origin),
                 ..property.clone()
-            };
-            // Only a qualifier tells of an array without a default that it embeds something.
-            if property.ty.is_array() && property.default.is_none() {
-                property.ty.embedded.take_if(|_| !options.include_qualifiers);
-            }
-            shown.properties.push(property);
+            });
         }
     }
     for method in &class.methods {
@@ -466,7 +461,7 @@ fn expected_class(class: &Class, options: &ClassOptions) -> Class {
         };
         for parameter in &mut method.parameters {
             parameter.qualifiers = qualifiers(&parameter.qualifiers);
-            // The same of a parameter.
+            // Only a qualifier tells of a parameter that it embeds something.
             parameter.ty.embedded.take_if(|_| !options.include_qualifiers);
         }
         shown.methods.push(method);
