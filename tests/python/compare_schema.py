@@ -43,6 +43,7 @@ def compile_all(compile_file, directory):
     compile_file(main[0])
     for prefix in ("Virt", "KVM", "LXC", "Xen"):
         compile_file(os.path.join(SCHEMA, "virt", prefix + ".mof"))
+    compile_file(os.path.join(SCHEMA, "records.mof"))
 
 
 def search_paths(directory):
