@@ -4,6 +4,19 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use super::builtin;
+
+/// The codes of what check programs decide. That one can't be run, or may not, is not theirs to decide.
+const PROGRAM_VERDICTS: [&str; 4] = ["VMX001", "VMX002", "VMX003", "VMX004"];
+
+/// Whether an administrator may let a guest go in spite of findings of that code.
+pub fn can_be_overridden(code: &str) -> bool {
+    match builtin::find(code) {
+        Some(check) => !check.mandatory,
+        None => PROGRAM_VERDICTS.contains(&code),
+    }
+}
+
 /// One thing the gate found.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Finding {

@@ -20,7 +20,7 @@ pub use discover::{
     Directories, Discovery, Entry, Fate, Identity, Ignored, Origin, Refusal, Trouble, TroubleKind,
     discover,
 };
-pub use finding::{Finding, Report, Severity, Source};
+pub use finding::{Finding, Report, Severity, Source, can_be_overridden};
 pub use gate::{Containment, Examination, Gate, Options, SetupError, WhenMissing};
 pub use outcome::{Outcome, Verdict};
 pub use parameters::ParameterLimits;

@@ -6,7 +6,7 @@ use std::{borrow::Cow, sync::Arc};
 use super::{Family, Prefix, Terms, migration_settings::asked, ssh_key};
 use crate::{
     checks::{
-        GateRequest, Phase,
+        self, GateRequest, Phase,
         builtin::{self, Inputs, Movement},
     },
     cim::{CimName, InstancePath},
@@ -17,9 +17,6 @@ use crate::{
 
 const NAME: CimName = CimName::literal("Name");
 const CREATION_CLASS_NAME: CimName = CimName::literal("CreationClassName");
-
-/// What check programs decide; that one can't be run, or may not, is not theirs to decide.
-const OF_PROGRAMS: [&str; 4] = ["VMX001", "VMX002", "VMX003", "VMX004"];
 
 /// A migration that a client asks for, or asks about.
 pub(super) struct Plan {
@@ -74,11 +71,9 @@ impl Plan {
         for entry in &self.overrides {
             let (code, program) =
                 entry.split_once(':').map_or((entry.as_str(), None), |(code, it)| (code, Some(it)));
-            let fits = match builtin::find(code) {
-                Some(check) => !check.mandatory && program.is_none(),
-                None => OF_PROGRAMS.contains(&code) && program != Some(""),
-            };
-            if !fits {
+            let names_a_program = program.is_some_and(|program| !program.is_empty());
+            let fits = program.is_none() || names_a_program && builtin::find(code).is_none();
+            if !fits || !checks::can_be_overridden(code) {
                 let shown: String = entry.chars().take(64).collect();
                 let text = format!("OverrideFindings: {shown:?} can't be overridden");
                 return Err(ProviderError::InvalidParameter(text));

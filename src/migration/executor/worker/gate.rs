@@ -7,8 +7,8 @@ use tracing::{error, warn};
 use super::{Outcome, Worker};
 use crate::{
     checks::{
-        Finding, GateError, GateRequest, Phase, Report, Severity, Source,
-        builtin::{self, Inputs, Movement},
+        self, Finding, GateError, GateRequest, Phase, Report, Severity, Source,
+        builtin::{Inputs, Movement},
     },
     hypervisor::HypervisorError,
     migration::{
@@ -18,10 +18,6 @@ use crate::{
     },
     telemetry::Chain,
 };
-
-/// The codes of findings about check programs that an administrator may wave through; an unsafe or
-/// unreadable program is none.
-const PROGRAM_VERDICTS: [&str; 4] = ["VMX001", "VMX002", "VMX003", "VMX004"];
 
 /// Storage from which libvirt calls migration unsafe.
 const UNSAFE_STORAGE: &str = "VMC006";
@@ -113,8 +109,7 @@ async fn question(hands: &Hands, request: &Request) -> Result<Question, Hypervis
 /// Whether an administrator said that this finding shall not stop the guest, and may say so.
 fn is_overridden(finding: &Finding, overrides: &[String]) -> bool {
     let may = match &finding.source {
-        Source::Builtin => builtin::find(&finding.code).is_some_and(|check| !check.mandatory),
-        Source::Program(_) => PROGRAM_VERDICTS.contains(&&*finding.code),
+        Source::Builtin | Source::Program(_) => checks::can_be_overridden(&finding.code),
         Source::Directory(_) => false,
     };
     may && overrides.iter().any(|wanted| match (wanted.split_once(':'), &finding.source) {
