@@ -26,6 +26,7 @@ ROUNDS = 7
 GUEST = Spec(memory=512, keep=300)
 # How often the client looks, in seconds.
 LOOK = 0.01
+MIGRATE = ["virsh", "-q", "migrate", "--live", "--p2p", "--persistent", "--undefinesource", "web"]
 
 
 def main():
@@ -51,8 +52,9 @@ def measure(bed, mover):
     # The first round warms up both.
     for number in range(ROUNDS + 1):
         took, first = through_the_daemon(mover)
-        there_and_back(bed, back_only=True)
-        took_virsh = there_and_back(bed)
+        back(bed)
+        took_virsh = by_virsh(bed)
+        back(bed)
         if number:
             ours.append(took)
             first_bytes.append(first)
@@ -74,15 +76,14 @@ def through_the_daemon(mover):
     return took, first if first is not None else took
 
 
-def there_and_back(bed, back_only=False):
-    """By virsh; returns how long the way there took."""
-    flags = ["--live", "--p2p", "--persistent", "--undefinesource"]
+def by_virsh(bed):
     began = time.monotonic()
-    if not back_only:
-        bed.a.run("virsh", "-q", "migrate", *flags, "web", bed.b.peer_uri())
-    took = time.monotonic() - began
-    bed.b.run("virsh", "-q", "migrate", *flags, "web", bed.a.peer_uri())
-    return took
+    bed.a.run(*MIGRATE, bed.b.peer_uri())
+    return time.monotonic() - began
+
+
+def back(bed):
+    bed.b.run(*MIGRATE, bed.a.peer_uri())
 
 
 def report(ours, first_bytes, virsh):

@@ -3,7 +3,6 @@
 import contextlib
 import shutil
 import socket
-import subprocess
 import tempfile
 import threading
 from dataclasses import dataclass, field
@@ -245,8 +244,6 @@ def traces(mover):
     """What a job must not leave behind: files of checks, children, incoming QEMUs."""
     left = [str(path) for path in (mover.directory / "run").rglob("*") if path.is_file()]
     for host in mover.bed.hosts:
-        listed = subprocess.run(
-            host.enter("sh", "-c", "virsh -q list --state-paused --name"), capture_output=True, text=True
-        )
+        listed = host.run("virsh", "-q", "list", "--state-paused", "--name", check=False)
         left += [f"{host.name}: {name} is paused" for name in listed.stdout.split()]
     return left

@@ -203,33 +203,24 @@ def test_the_link_is_cut_at_the_switch_over(bed, mover, make_guest):
     assert succeeded(job) or failed(job), describe(job)
 
 
-def test_the_destinations_libvirtd_is_killed(bed, mover, make_guest, link):
-    _, truth = make_guest(BUSY)
-    path = mover.migrate()
-    mover.copying(path)
-    bed.b.stop_libvirtd("KILL")
-    bed.b.start_libvirtd()
-    job = mover.end_of(path)
-    assert failed(job), describe(job)
-    truth.at(bed.a)
+def restart_libvirtd(host):
+    host.stop_libvirtd("KILL")
+    host.start_libvirtd()
 
 
-def test_the_sources_libvirtd_is_restarted(bed, mover, make_guest, link):
-    _, truth = make_guest(BUSY)
-    path = mover.migrate()
-    mover.copying(path)
-    bed.a.stop_libvirtd("KILL")
-    bed.a.start_libvirtd()
-    job = mover.end_of(path)
-    assert failed(job), describe(job)
-    truth.at(bed.a)
+BREAKS = {
+    "libvirtd of the destination": lambda bed, guest: restart_libvirtd(bed.b),
+    "libvirtd of the source": lambda bed, guest: restart_libvirtd(bed.a),
+    "qemu of the destination": lambda bed, guest: guest.kill_qemu(bed.b),
+}
 
 
-def test_the_destinations_qemu_is_killed(bed, mover, make_guest, link):
+@pytest.mark.parametrize("break_it", BREAKS.values(), ids=BREAKS)
+def test_a_daemon_is_killed(bed, mover, make_guest, link, break_it):
     guest, truth = make_guest(BUSY)
     path = mover.migrate()
     mover.copying(path)
-    guest.kill_qemu(bed.b)
+    break_it(bed, guest)
     job = mover.end_of(path)
     assert failed(job), describe(job)
     truth.at(bed.a)
