@@ -286,7 +286,7 @@ def main():
         target.parent.mkdir(exist_ok=True)
         target.write_text(HEADER + "\n" + body)
     includes = "".join(f'#pragma include ( "{path}" )\n' for path in sorted(groups, key=is_virt))
-    includes += '#pragma include ( "records.mof" )\n'
+    includes += "".join(f'#pragma include ( "{name}" )\n' for name in ("statistics.mof", "records.mof"))
     (HERE / "virtcimd.mof").write_text(HEADER + MAIN + includes)
     lines = ",\n".join(
         f"{json.dumps(name)}: {json.dumps(entry, separators=(',', ':'))}"

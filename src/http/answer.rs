@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     cim::{CimError, ListKind},
-    ops::ObjectStream,
+    ops::{Meter, ObjectStream},
     xml::{Call, ListEncoder, RequestMessage, Style},
 };
 
@@ -68,6 +68,7 @@ pub(super) fn response(
 pub(super) struct AnswerBody {
     content: Content,
     wire: Option<WireHandle>,
+    meter: Option<Meter>,
 }
 
 enum Content {
@@ -87,12 +88,19 @@ impl fmt::Debug for AnswerBody {
 impl AnswerBody {
     /// All of it.
     pub(super) fn whole(bytes: Bytes) -> Self {
-        Self { content: Content::Whole(Some(bytes)), wire: None }
+        Self { content: Content::Whole(Some(bytes)), wire: None, meter: None }
     }
 
     /// A list; its beginning was encoded already.
     pub(super) fn streamed(streamed: Streamed) -> Self {
-        Self { content: Content::Streamed(streamed), wire: None }
+        Self { content: Content::Streamed(streamed), wire: None, meter: None }
+    }
+
+    /// Measures what of it is sent; the operation ends with it.
+    pub(super) fn metered(self, meter: Meter) -> Self {
+        let mut this = self;
+        this.meter = Some(meter);
+        this
     }
 
     /// Tells the wire when it is sent, or given up.
@@ -119,12 +127,16 @@ impl Body for AnswerBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        match &mut self.content {
+        let polled = match &mut self.content {
             Content::Whole(bytes) => Poll::Ready(
                 bytes.take().filter(|bytes| !bytes.is_empty()).map(|bytes| Ok(Frame::data(bytes))),
             ),
             Content::Streamed(streamed) => streamed.poll_frame(cx),
+        };
+        if let (Poll::Ready(Some(Ok(frame))), Some(meter)) = (&polled, &mut self.meter) {
+            meter.sent(frame.data_ref().map_or(0, Bytes::len));
         }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -32,9 +32,11 @@ pub use options::{
 };
 pub use server::{Server, ServerError};
 
+use std::sync::Arc;
+
 use crate::{
     cim::Request,
-    ops::{Answer, Context, Operations},
+    ops::{Answer, Context, Operations, Statistics},
     sys::BoxFuture,
 };
 
@@ -43,10 +45,17 @@ pub trait Handler: Send + Sync + 'static {
     /// Executes one operation. It runs to its end even if the client has gone, but should hurry when
     /// [`Context::cancelled`] says so.
     fn execute<'a>(&'a self, ctx: &'a Context, request: Request) -> BoxFuture<'a, Answer>;
+
+    /// Where operations are counted.
+    fn statistics(&self) -> &Arc<Statistics>;
 }
 
 impl Handler for Operations {
     fn execute<'a>(&'a self, ctx: &'a Context, request: Request) -> BoxFuture<'a, Answer> {
         Box::pin(Self::execute(self, ctx, request))
+    }
+
+    fn statistics(&self) -> &Arc<Statistics> {
+        self.statistics()
     }
 }

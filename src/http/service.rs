@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{
     cim::{self, CimError, Namespace},
-    ops::{Answer, Context, Principal},
+    ops::{Answer, Context, Meter, OperationType, Principal},
     xml::{
         self, Call, DecodeError, FalseBoolean, Limit, RequestBody, RequestMessage, Style, Target,
     },
@@ -152,9 +152,11 @@ impl Service {
         let permit = permit.map_err(|_| Refusal::unavailable("too many operations are running"))?;
         let bytes = self.read(body).await?;
         let message = decode(&bytes, &shared.xml_limits, &announcement)?;
+        let request_size = bytes.len();
         drop(bytes);
         let (message, call) = simple(message)?;
         announcement.compare(&message, &call)?;
+        let meter = self.meter(&call, begun, request_size);
         let context = Context {
             principal,
             peer: self.peer.name.clone(),
@@ -162,9 +164,9 @@ impl Service {
             cancelled: CancellationToken::new(),
         };
         let style = self.style(parts, &context.host, &call);
-        let (answer, call) = self.execute(context, call).await;
+        let (answer, call) = self.execute(context, call, &meter).await;
         drop(permit);
-        let body = self.encode(parts, message, call, style, answer).await;
+        let body = self.encode(parts, message, call, style, answer).await.metered(meter);
         debug!(peer = %self.peer.name, micros = begun.elapsed().as_micros(), "request answered");
         Ok(answer::response(body, manner.extension(), begun))
     }
@@ -187,6 +189,15 @@ impl Service {
         }
     }
 
+    /// Measures the operation, whose request began to arrive at `begun`.
+    fn meter(&self, call: &Call, begun: Instant, request_size: usize) -> Meter {
+        let operation = match call.target {
+            Target::Namespace(_) => OperationType::intrinsic(&call.name),
+            Target::Object(_) => OperationType::METHOD,
+        };
+        Meter::start(self.shared.handler.statistics(), operation, begun, request_size)
+    }
+
     fn style(&self, parts: &Parts, host: &str, call: &Call) -> Style {
         let namespace = match &call.target {
             Target::Namespace(namespace) => Some(namespace),
@@ -206,7 +217,12 @@ impl Service {
     }
 
     /// Runs the operation in a task of its own, so that it ends as it likes when the client goes.
-    async fn execute(&self, context: Context, mut call: Box<Call>) -> (Answer, Box<Call>) {
+    async fn execute(
+        &self,
+        context: Context,
+        mut call: Box<Call>,
+        meter: &Meter,
+    ) -> (Answer, Box<Call>) {
         let failed = CimError::new(cim::StatusCode::Failed, "internal error");
         let request = match std::mem::replace(&mut call.request, Err(failed.clone())) {
             Ok(request) => request,
@@ -216,8 +232,8 @@ impl Service {
         // If this future is dropped, the connection broke.
         let gone = cancelled.clone().drop_guard();
         let handler = self.shared.handler.clone();
-        let mut task =
-            self.shared.operations.spawn(async move { handler.execute(&context, request).await });
+        let work = meter.scope(async move { handler.execute(&context, request).await });
+        let mut task = self.shared.operations.spawn(work);
         let watch = async {
             tokio::time::sleep(WATCH_AFTER).await;
             self.wire.hung_up().await;

@@ -32,6 +32,7 @@ mod pull;
 mod registry;
 mod select;
 mod shape;
+mod statistics;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -48,6 +49,7 @@ pub use provider::{
     Outcome, Sink,
 };
 pub use registry::{Registry, RegistryError};
+pub use statistics::{Count, Meter, OperationType, Statistics};
 pub use stream::{ObjectFeed, ObjectStream};
 
 use crate::cim::{CimError, ListKind, Reply};

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Once};
 
 use super::{
-    Answer, Context, ObjectStream, Outcome, ProviderError, Registry, Sink, Space,
+    Answer, Context, ObjectStream, Outcome, ProviderError, Registry, Sink, Space, Statistics,
     association::{self, Traversal, Yield},
     audit::Record,
     authorise::{authorise, needed},
@@ -66,6 +66,11 @@ impl Operations {
             record.end(&answer);
         }
         answer
+    }
+
+    /// What was counted of all operations.
+    pub fn statistics(&self) -> &Arc<Statistics> {
+        self.core.registry.statistics()
     }
 
     /// Ends all streams that are being produced.

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{AssociationProvider, InstanceProvider, Outcome, Space};
+use super::{
+    AssociationProvider, InstanceProvider, Outcome, Space,
+    statistics::{Statistics, Timed},
+};
 use crate::cim::{CimName, Instance, InstancePath, Property};
 
 /// All providers, in the order in which lists name their objects. Filled at start, immutable after.
@@ -10,6 +13,7 @@ use crate::cim::{CimName, Instance, InstancePath, Property};
 pub struct Registry {
     instances: Vec<(Space, Arc<dyn InstanceProvider>)>,
     associations: Vec<(Space, Arc<dyn AssociationProvider>)>,
+    statistics: Arc<Statistics>,
 }
 
 /// Two providers want to serve the same class in the same namespace.
@@ -53,6 +57,11 @@ impl Server<'_> {
 }
 
 impl Registry {
+    /// What is counted of the operations that these providers take part in.
+    pub fn statistics(&self) -> &Arc<Statistics> {
+        &self.statistics
+    }
+
     /// Lets `provider` serve the instances of its class in `space`.
     ///
     /// # Errors
@@ -63,7 +72,7 @@ impl Registry {
         provider: Arc<dyn InstanceProvider>,
     ) -> Result<(), RegistryError> {
         self.check_free(space, provider.class())?;
-        self.instances.push((space, provider));
+        self.instances.push((space, Arc::new(Timed(provider))));
         Ok(())
     }
 
@@ -77,7 +86,7 @@ impl Registry {
         provider: Arc<dyn AssociationProvider>,
     ) -> Result<(), RegistryError> {
         self.check_free(space, provider.class())?;
-        self.associations.push((space, provider));
+        self.associations.push((space, Arc::new(Timed(provider))));
         Ok(())
     }
 

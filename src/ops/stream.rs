@@ -8,7 +8,7 @@ use std::future::Future;
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::ProviderError;
+use super::{Meter, ProviderError};
 use crate::cim::{CimError, Object, StatusCode};
 
 /// How many objects wait for a slow reader; enough to keep both sides busy, too few to matter.
@@ -120,7 +120,7 @@ impl Producers {
     {
         let (ObjectFeed(sender), stream) = ObjectStream::fed();
         let stop = self.stop.clone();
-        self.tasks.spawn(async move {
+        self.tasks.spawn(Meter::inherit(async move {
             let work = produce(Writer(sender.clone()));
             let last = tokio::select! {
                 biased;
@@ -134,7 +134,7 @@ impl Producers {
             };
             // Fails only if the reader is gone, which ends the matter as well.
             let _ = sender.send(last).await;
-        });
+        }));
         stream
     }
 

@@ -143,8 +143,13 @@ fn model() -> Vec<(String, Json)> {
     resolved.into_iter().collect()
 }
 
-/// Our own classes.
-const OUR_CLASSES: [&str; 1] = ["Virtcimd_MigrationJobRecord"];
+/// The classes that libvirt-cim's model lacks: our own, and the DMTF's for what the server counts.
+const OUR_CLASSES: [&str; 4] = [
+    "CIM_CIMOMStatisticalData",
+    "CIM_ElementStatisticalData",
+    "CIM_StatisticalData",
+    "Virtcimd_MigrationJobRecord",
+];
 
 /// What we add to the model: class without prefix, kind, and names.
 const OURS: [(&str, &str, &[&str]); 3] = [

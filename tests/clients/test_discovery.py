@@ -109,3 +109,43 @@ def test_the_server_tells_how_long_it_took(daemon):
     connection = daemon.connect(stats_enabled=True)
     connection.EnumerateInstanceNames("KVM_HostSystem")
     assert 0 < connection.last_server_response_time < 30
+
+
+def counts(server):
+    """What the server counted, by the operation's name."""
+    found = server.conn.EnumerateInstances("CIM_CIMOMStatisticalData", namespace=server.interop_ns)
+    return {it["OtherOperationType"] or it["ElementName"]: it for it in found}
+
+
+def test_operations_are_counted_with_their_times_and_sizes(server):
+    assert server.cimom_inst["GatherStatisticalData"] is True
+    conn = server.conn
+    path = conn.EnumerateInstanceNames("KVM_ComputerSystem", namespace="root/virt")[0]
+    before = counts(server)
+    for _ in range(3):
+        conn.GetInstance(path)
+    with pytest.raises(pywbem.CIMError):
+        conn.GetClass("CIM_Nonsense", namespace="root/virt")
+    opened = conn.OpenEnumerateInstances("KVM_ComputerSystem", namespace="root/virt", MaxObjectCount=1)
+    conn.CloseEnumeration(opened.context)
+    after = counts(server)
+
+    def more(operation, what="NumberOfOperations"):
+        return after[operation][what] - before[operation][what]
+
+    expected = {"GetInstance": 3, "GetClass": 1, "OpenEnumerateInstances": 1, "CloseEnumeration": 1}
+    for operation, number in expected.items():
+        assert more(operation) == number, operation
+        assert more(operation, "RequestSize") > 100 * number, operation
+        assert more(operation, "ResponseSize") > 100 * number, operation
+        assert after[operation]["CimomElapsedTime"].is_interval
+    # The answer to the first list was not over when it was made.
+    assert more("EnumerateInstances") == 1
+    assert more("DeleteInstance") == 0
+    providers = [it["GetInstance"]["ProviderElapsedTime"].timedelta for it in (before, after)]
+    assert providers[0] < providers[1]
+    values = pywbem.ValueMapping.for_property(
+        conn, server.interop_ns, "CIM_CIMOMStatisticalData", "OperationType"
+    )
+    for name, it in after.items():
+        assert values.tovalues(it["OperationType"]) == ("Other" if it["OtherOperationType"] else name)

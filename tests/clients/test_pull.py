@@ -167,15 +167,11 @@ def test_a_context_expires(connection, daemon):
 
 def test_a_context_belongs_to_its_kind_and_namespace(connection):
     context = connection.OpenEnumerateInstances(CLASS, MaxObjectCount=1).context
-    assert refusal(lambda: connection.PullInstancePaths(context, MaxObjectCount=1))[0] in (
-        pywbem.CIM_ERR_INVALID_ENUMERATION_CONTEXT,
-        pywbem.CIM_ERR_INVALID_PARAMETER,
-    )
+    status, _ = refusal(lambda: connection.PullInstancePaths(context, MaxObjectCount=1))
+    assert status == pywbem.CIM_ERR_INVALID_ENUMERATION_CONTEXT
     elsewhere = (context[0], "root/interop")
-    assert refusal(lambda: connection.PullInstancesWithPath(elsewhere, MaxObjectCount=1))[0] in (
-        pywbem.CIM_ERR_INVALID_ENUMERATION_CONTEXT,
-        pywbem.CIM_ERR_INVALID_PARAMETER,
-    )
+    status, _ = refusal(lambda: connection.PullInstancesWithPath(elsewhere, MaxObjectCount=1))
+    assert status == pywbem.CIM_ERR_INVALID_ENUMERATION_CONTEXT
     # Neither attempt cost the context anything.
     assert len(connection.PullInstancesWithPath(context, MaxObjectCount=100).instances) == 3
 

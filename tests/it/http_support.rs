@@ -26,7 +26,7 @@ use virtcimd::{
         AuthMode, AuthOptions, Handler, Limits, ListenAddress, Listener, Listeners, Options,
         PywbemBooleans, Server, users,
     },
-    ops::{Answer, Context, ObjectFeed, ObjectStream, Role},
+    ops::{Answer, Context, ObjectFeed, ObjectStream, Role, Statistics},
     sys::BoxFuture,
     xml,
 };
@@ -55,9 +55,15 @@ pub struct Fake {
     pub made: Arc<AtomicUsize>,
     /// Feeds that nobody reads any more.
     pub dropped: mpsc::UnboundedSender<()>,
+    /// What was counted.
+    pub statistics: Arc<Statistics>,
 }
 
 impl Handler for Fake {
+    fn statistics(&self) -> &Arc<Statistics> {
+        &self.statistics
+    }
+
     fn execute<'a>(&'a self, ctx: &'a Context, request: Request) -> BoxFuture<'a, Answer> {
         self.seen.lock().unwrap().push((ctx.clone(), request.operation.name().to_owned()));
         Box::pin(async move {
@@ -199,6 +205,7 @@ async fn start_in(directory: tempfile::TempDir, options: Options) -> House {
         cancelled: watch::Sender::new(0),
         release: Semaphore::new(0),
         made: Arc::default(),
+        statistics: Arc::default(),
         dropped,
     });
     let listeners = Listeners::bind(&options, Vec::new()).await.unwrap();

@@ -7,6 +7,7 @@
 mod fixed;
 mod manager;
 mod profiles;
+mod statistics;
 mod subscriptions;
 
 use std::sync::Arc;
@@ -62,6 +63,10 @@ pub fn register_server(
         )),
     )?;
     registry.associate(Space::Interop, Arc::new(manager::HostsManager::new(&manager, hosts)))?;
+    let counts = Arc::new(statistics::Counts::new(Arc::clone(registry.statistics())));
+    let of_manager = statistics::OfManager::new(&manager, Arc::clone(&counts));
+    registry.serve(Space::Interop, counts)?;
+    registry.associate(Space::Interop, Arc::new(of_manager))?;
     let serve = |registry: &mut Registry, instances| {
         registry.serve(Space::Interop, Arc::new(Fixed::new(instances)))
     };

@@ -40,6 +40,37 @@ fn profile(id: &str) -> InstancePath {
 const MIGRATION: &str = "CIM:DSP1081-VirtualSystemMigration-0.8.1";
 
 #[tokio::test]
+async fn each_operation_is_counted_apart_for_the_object_manager() {
+    let world = World::new(&[Prefix::Kvm]).await;
+    let manager = all(&world, "CIM_ObjectManager").await.remove(0);
+    has(&manager, &[("GatherStatisticalData", "TRUE")]);
+    let counts = all(&world, "CIM_StatisticalData").await;
+    let position = |operation| texts(&counts, "ElementName").iter().position(|it| it == operation);
+    let instance = |operation| &counts[position(operation).unwrap()];
+    // DSP0200's 23 intrinsic operations of version 1.2, 12 of pulls, methods, what nobody knows.
+    assert_eq!(counts.len(), 37);
+    has(
+        instance("GetInstance"),
+        &[("InstanceID", "CIM:virtcimd:GetInstance"), ("OperationType", "4")],
+    );
+    assert_eq!(instance("GetInstance").value(&name("OtherOperationType")), None);
+    has(
+        instance("PullInstances"),
+        &[("OperationType", "1"), ("OtherOperationType", "PullInstances")],
+    );
+    let path = manager.path.clone().unwrap();
+    assert_eq!(associated(&world, &path, "CIM_ElementStatisticalData").await.len(), counts.len());
+    let path = instance("GetClass").path.clone().unwrap();
+    let back = associated(&world, &path, "CIM_ElementStatisticalData").await;
+    assert_eq!(texts(&back, "Name"), ["virtcimd"]);
+    let got = Operation::GetInstance { path, options: InstanceOptions::default() };
+    let Reply::Instance(got) = world.run_in("interop", got).await.unwrap() else {
+        panic!("not an instance")
+    };
+    has(&got, &[("ElementName", "GetClass"), ("SampleInterval", "00000000000000.000000:000")]);
+}
+
+#[tokio::test]
 async fn the_object_manager_leads_to_namespaces_and_protocol() {
     let world = World::new(&[Prefix::Kvm]).await;
     let managers = all(&world, "CIM_ObjectManager").await;
