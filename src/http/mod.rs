@@ -5,7 +5,7 @@
 //!                limits            deadlines        head, auth  answer ◀─┘
 //! ```
 //!
-//! One task serves one connection; an operation runs in a task of its own, so that a client's going
+//! One task serves one connection; an operation that waits runs in a task of its own, so that a client's going
 //! away cancels it politely (`Context::cancelled`) and never in the middle of a step. A list is
 //! encoded as far as the client reads it. Every bound is in [`Limits`].
 //!

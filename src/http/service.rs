@@ -5,9 +5,11 @@
 
 use std::{
     convert::Infallible,
-    future::Future,
+    future::{Future, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
+    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -216,7 +218,8 @@ impl Service {
         }
     }
 
-    /// Runs the operation in a task of its own, so that it ends as it likes when the client goes.
+    /// Runs the operation; if it has to wait, in a task of its own, so that it ends as it likes when the
+    /// client goes.
     async fn execute(
         &self,
         context: Context,
@@ -232,8 +235,22 @@ impl Service {
         // If this future is dropped, the connection broke.
         let gone = cancelled.clone().drop_guard();
         let handler = self.shared.handler.clone();
-        let work = meter.scope(async move { handler.execute(&context, request).await });
-        let mut task = self.shared.operations.spawn(work);
+        let mut work =
+            Box::pin(meter.scope(async move { handler.execute(&context, request).await }));
+        // Most operations need not wait for anything: a task for them would cost more than they do.
+        let first =
+            poll_fn(|cx| Poll::Ready(catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx)))));
+        let mut task = match first.await {
+            Ok(Poll::Ready(answer)) => {
+                gone.disarm();
+                return (answer, call);
+            }
+            Ok(Poll::Pending) => self.shared.operations.spawn(work),
+            Err(_) => {
+                error!(operation = %call.name, "operation broke off");
+                return (Answer::Whole(Err(failed)), call);
+            }
+        };
         let watch = async {
             tokio::time::sleep(WATCH_AFTER).await;
             self.wire.hung_up().await;
