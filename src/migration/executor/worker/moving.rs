@@ -19,10 +19,15 @@ use crate::{
     telemetry::Chain,
 };
 
+/// How many times more often libvirt is asked as long as nothing has been moved.
+const EAGER: u32 = 5;
+
 /// A move that goes on.
 pub(super) struct Move {
     since: Instant,
     pub(super) next_tick: Instant,
+    /// The first bytes are over.
+    begun: bool,
     /// Nobody waits for its call: its end shows in the source's job alone.
     watched: bool,
     max_downtime: Option<Duration>,
@@ -92,7 +97,8 @@ impl Worker {
         let settings = &self.ticket.record.request.settings;
         self.moving = Some(Move {
             since: now,
-            next_tick: now + self.shared.options().poll,
+            next_tick: now + self.shared.options().poll / EAGER,
+            begun: false,
             watched,
             max_downtime: settings.max_downtime,
             saved: None,
@@ -105,7 +111,8 @@ impl Worker {
     pub(super) async fn tick(&mut self) {
         let poll = self.shared.options().poll;
         let Some(moving) = &mut self.moving else { return };
-        moving.next_tick = Instant::now() + poll;
+        // Until it gets going, clients wait for the first numbers.
+        moving.next_tick = Instant::now() + if moving.begun { poll } else { poll / EAGER };
         let (since, watched, max_downtime) = (moving.since, moving.watched, moving.max_downtime);
         let uuid = self.hands.guest_uuid.clone();
         let asked = self.hands.ask_source("job", move |host| {
@@ -114,6 +121,12 @@ impl Worker {
         });
         match asked.await {
             Ok((activity, Some(stats))) if hands::is_outgoing(&stats) => {
+                if let Some(moving) = &mut self.moving
+                    && stats.data_processed.is_some_and(|bytes| bytes > 0)
+                {
+                    moving.begun = true;
+                    moving.next_tick = Instant::now() + poll;
+                }
                 if max_downtime.is_some() {
                     self.set_max_downtime(max_downtime).await;
                 }
