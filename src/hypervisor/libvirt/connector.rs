@@ -35,13 +35,14 @@ impl Default for LibvirtOptions {
     }
 }
 
-/// Opens connections through libvirt.
+/// Opens connections through libvirt. Clones share their attempts.
+#[derive(Clone)]
 pub struct LibvirtConnector {
     options: LibvirtOptions,
     attempts: Arc<Mutex<HashMap<String, Arc<Attempt>>>>,
 }
 
-type Opened = Result<Arc<dyn Migrator>, HypervisorError>;
+type Opened = Result<Arc<Libvirt>, HypervisorError>;
 
 #[derive(Default)]
 struct Attempt {
@@ -66,10 +67,9 @@ impl LibvirtConnector {
         }
         let attempt = Arc::new(Attempt::default());
         let (shared, running) = (Arc::clone(&self.attempts), Arc::clone(&attempt));
-        let (owned, keep_alive) = (uri.to_owned(), self.options.keep_alive);
+        let (owned, connector) = (uri.to_owned(), self.clone());
         let opening = move || {
-            let outcome = Libvirt::open(&owned, keep_alive)
-                .map(|opened| Arc::new(opened) as Arc<dyn Migrator>);
+            let outcome = Libvirt::open(&owned, connector).map(Arc::new);
             // From here on a new caller begins anew; those who wait share this outcome.
             shared.lock().unwrap_or_else(PoisonError::into_inner).remove(&owned);
             running.finish(outcome);
@@ -82,15 +82,25 @@ impl LibvirtConnector {
         attempts.insert(uri.to_owned(), Arc::clone(&attempt));
         Ok(attempt)
     }
-}
 
-impl Connector for LibvirtConnector {
-    fn open(&self, uri: &str) -> Opened {
+    /// How its connections notice that the other end no longer answers.
+    pub(super) fn keep_alive(&self) -> KeepAlive {
+        self.options.keep_alive
+    }
+
+    /// A connection to `uri`, within the deadline.
+    pub(super) fn connect(&self, uri: &str) -> Opened {
         self.attempt(uri)?.wait(self.options.deadline).unwrap_or_else(|| {
             let seconds = self.options.deadline.as_secs_f32();
             let message = format!("no connection within {seconds} s");
             Err(HypervisorError::Unreachable { uri: uri.to_owned(), message })
         })
+    }
+}
+
+impl Connector for LibvirtConnector {
+    fn open(&self, uri: &str) -> Result<Arc<dyn Migrator>, HypervisorError> {
+        self.connect(uri).map(|opened| opened as Arc<dyn Migrator>)
     }
 }
 

@@ -32,6 +32,8 @@ pub struct Libvirt {
     /// `None` only while it is being dropped.
     connection: Option<Connect>,
     uri: String,
+    /// What opened it; a direct migration reaches the destination through it.
+    connector: LibvirtConnector,
     /// The connection's events and keep-alive need it; dropped after the connection.
     _event_loop: EventLoop,
 }
@@ -48,7 +50,7 @@ pub struct KeepAlive {
 impl Libvirt {
     /// Opens `uri` and asks for nothing: where credentials would be needed it fails. Blocks as long
     /// as libvirt likes; [`LibvirtConnector`] sets a deadline.
-    fn open(uri: &str, keep_alive: KeepAlive) -> Result<Self, HypervisorError> {
+    fn open(uri: &str, connector: LibvirtConnector) -> Result<Self, HypervisorError> {
         let unreachable = |error: &Error| HypervisorError::Unreachable {
             uri: uri.to_owned(),
             message: error.message().to_owned(),
@@ -56,10 +58,16 @@ impl Libvirt {
         let event_loop = EventLoop::enter().map_err(|error| unreachable(&error))?;
         let connection =
             Connect::open(Some(&without_prompts(uri))).map_err(|error| unreachable(&error))?;
+        let keep_alive = connector.keep_alive();
         let interval = i32::try_from(keep_alive.interval.as_secs()).unwrap_or(i32::MAX).max(1);
         // Drivers in our own process have nothing to keep alive and refuse.
         let _ = connection.set_keep_alive(interval, keep_alive.count);
-        Ok(Self { connection: Some(connection), uri: uri.to_owned(), _event_loop: event_loop })
+        Ok(Self {
+            connection: Some(connection),
+            uri: uri.to_owned(),
+            connector,
+            _event_loop: event_loop,
+        })
     }
 
     fn connection(&self) -> &Connect {

@@ -1,9 +1,9 @@
 //! What a libvirt connection does to a guest.
 
-use virt::{connect::Connect, domain::Domain as Guest, error::Error};
+use virt::{domain::Domain as Guest, error::Error};
 use virt_sys as sys;
 
-use super::{Libvirt, ffi, ffi::Parameters, job, without_prompts};
+use super::{Libvirt, ffi, ffi::Parameters, job};
 use crate::hypervisor::{
     Compression, HypervisorError, JobStats, MigrationOrder, Migrator, Route, StorageCopy, Transfer,
 };
@@ -15,12 +15,9 @@ impl Migrator for Libvirt {
         let flags = flags(order);
         let result = match &order.route {
             Route::PeerToPeer(uri) => ffi::migrate_to_uri(&guest, uri, &mut parameters, flags),
-            // A connection of its own: this call may last for hours.
             Route::Direct(uri) => {
-                Connect::open(Some(&without_prompts(uri))).and_then(|destination| {
-                    let _ = destination.set_keep_alive(5, 5);
-                    ffi::migrate_direct(&guest, &destination, &mut parameters, flags)
-                })
+                let destination = self.connector.connect(uri).map_err(not_begun)?;
+                ffi::migrate_direct(&guest, destination.connection(), &mut parameters, flags)
             }
         };
         result.map_err(|error| self.error(&error))
@@ -111,6 +108,12 @@ impl Libvirt {
     ) -> Result<T, HypervisorError> {
         act(&self.lookup(guest)?).map_err(|error| self.error(&error))
     }
+}
+
+/// Without a connection nothing has been asked of the destination: a plain refusal, where
+/// `Unreachable` would leave open whether the move goes on.
+fn not_begun(error: HypervisorError) -> HypervisorError {
+    HypervisorError::Libvirt { code: sys::VIR_ERR_NO_CONNECT, message: error.to_string() }
 }
 
 fn flags(order: &MigrationOrder) -> u32 {

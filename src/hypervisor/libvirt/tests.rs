@@ -11,7 +11,8 @@ use std::{
 
 use super::*;
 use crate::hypervisor::{
-    Connector, Domain, DomainState, HostEvent, Lifecycle, Migrator, Platform, SecretRef, XmlForm,
+    Connector, Domain, DomainState, HostEvent, Lifecycle, MigrationOrder, Migrator, Platform,
+    Route, SecretRef, Transfer, XmlForm,
 };
 
 /// A long time for something that takes microseconds.
@@ -222,6 +223,23 @@ fn a_host_that_never_answers_costs_a_deadline_and_one_thread() {
         clients += 1;
     }
     assert_eq!(clients, 1, "all three waited for the same attempt");
+}
+
+#[test]
+fn a_direct_migration_waits_no_longer_for_a_silent_destination() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let uri = format!("qemu+tcp://{}/system", silent.local_addr().unwrap());
+    let world = World::new(&["web"]);
+    let connector = LibvirtConnector::new(LibvirtOptions {
+        deadline: Duration::from_millis(500),
+        ..LibvirtOptions::default()
+    });
+    let host = connector.open(&world.uri()).unwrap();
+    let order = MigrationOrder::new(Route::Direct(uri.clone()), Transfer::Live);
+    let error = host.migrate("web", &order).unwrap_err();
+    let message = format!("cannot reach hypervisor at {uri}: no connection within 0.5 s");
+    assert_eq!(error, HypervisorError::Libvirt { code: sys::VIR_ERR_NO_CONNECT, message });
+    assert!(host.domain("web").unwrap().is_active());
 }
 
 #[test]
