@@ -92,7 +92,7 @@ def test_several_requests_in_one_are_refused(daemon):
     "old, new, code, words",
     [
         ("EnumerateInstanceNames", "EnumerateEverything", 7, "EnumerateEverything"),
-        ('NAME="ClassName"', 'NAME="NoSuchParameter"', 4, "`ClassName` is missing"),
+        ('NAME="ClassName"', 'NAME="NoSuchParameter"', 4, "no parameter `NoSuchParameter`"),
         ('NAME="virt"', 'NAME="nowhere"', 3, "root/nowhere"),
         ("KVM_ComputerSystem", "KVM_NoSuchClass", 5, "KVM_NoSuchClass"),
     ],

@@ -1,5 +1,6 @@
 //! Elements to the model: one file per family of elements of DSP0201.
 
+mod arguments;
 mod class;
 mod export;
 mod instance;

@@ -2,8 +2,10 @@
 
 use super::{
     super::{DecodeError, Limits, encode::Envelope, error::Quoted, reader::Reader},
-    Head, class, close_message, instance,
-    operation::{self, Argument},
+    Head,
+    arguments::Argument,
+    class, close_message, instance,
+    operation::Signature,
     path, repeated,
     value::{self, Owner, Stated},
 };
@@ -117,7 +119,7 @@ fn intrinsic_call(reader: &mut Reader<'_>) -> Result<Call, DecodeError> {
     reader.expect("LOCALNAMESPACEPATH")?;
     let namespace = path::local_namespace_path(reader)?;
     let target = Target::Namespace(namespace.clone());
-    let Some(builder) = operation::builder(&name) else {
+    let Some(signature) = Signature::find(&name) else {
         while reader.child()?.is_some() {
             reader.skip()?;
         }
@@ -134,7 +136,7 @@ fn intrinsic_call(reader: &mut Reader<'_>) -> Result<Call, DecodeError> {
     }
     let operation = match reader.take_fault() {
         Some(fault) => Err(invalid_parameter(&fault)),
-        None => operation::build(builder, arguments),
+        None => signature.build(arguments),
     };
     let request = operation.map(|operation| Request { namespace, operation });
     Ok(Call { name, target, request })

@@ -352,6 +352,14 @@ fn what_one_operation_can_answer_is_its_error() {
     assert_eq!(call(&unknown).name, "Frob");
     let get = |parameters: &str| intrinsic("GetInstance", parameters);
     check_refused(&get(""), InvalidParameter, "`InstanceName` is missing");
+    // A misspelled name, not the one that is missing because of it.
+    check_refused(
+        &get(r#"<IPARAMVALUE NAME="Instance"/>"#),
+        InvalidParameter,
+        "parameter `Instance`:",
+    );
+    let qualifiers = intrinsic("EnumerateQualifiers", r#"<IPARAMVALUE NAME="ClassName"/>"#);
+    check_refused(&qualifiers, InvalidParameter, "`ClassName`: it has none");
     check_refused(
         &get(r#"<IPARAMVALUE NAME="InstanceName"><CLASSNAME NAME="C"/></IPARAMVALUE>"#),
         InvalidParameter,
@@ -369,7 +377,11 @@ fn what_one_operation_can_answer_is_its_error() {
             r#"<IPARAMVALUE NAME="InstanceName"><INSTANCENAME CLASSNAME="C"/></IPARAMVALUE>{more}"#
         ))
     };
-    check_refused(&with(r#"<IPARAMVALUE NAME="X"/>"#), InvalidParameter, "`X` is unknown");
+    check_refused(
+        &with(r#"<IPARAMVALUE NAME="X"/>"#),
+        InvalidParameter,
+        "GetInstance has no parameter `X`: it has InstanceName, ",
+    );
     check_refused(&with(r#"<IPARAMVALUE NAME="INSTANCENAME"/>"#), InvalidParameter, "given twice");
     check_refused(
         &with(r#"<IPARAMVALUE NAME="LocalOnly"><VALUE>maybe</VALUE></IPARAMVALUE>"#),
