@@ -412,16 +412,7 @@ def test_the_store_is_full(bed, small_disk, make_guest):
     try:
         mover.checks.add("10-no", "exit 1")
         bed.a.run("sh", "-c", f"cat /dev/zero >{small_disk}/ballast", check=False)
-        refused = None
-        # What the database has in reserve is used up first.
-        for _ in range(300):
-            try:
-                path = mover.migrate()
-            except pywbem.CIMError as error:
-                refused = error
-                break
-            mover.wait_for(path, CHECKING, FAILED)
-        assert refused is not None
+        refused = use_up(mover)
         assert refused.status_code == pywbem.CIM_ERR_FAILED
         assert "no room left" in refused.status_description
         truth.at(bed.a)
@@ -433,6 +424,43 @@ def test_the_store_is_full(bed, small_disk, make_guest):
         truth.at(bed.b)
     finally:
         mover.close()
+
+
+def test_abort_while_the_store_is_full(bed, small_disk, make_guest, link):
+    """Whoever wants a guest to stay gets that, though nobody can write it down."""
+    make_guest(name="db")
+    _, truth = make_guest(BUSY)
+    mover = Mover(bed)
+    mover.daemon.store = small_disk / "virtcimd.db"
+    mover.start()
+    try:
+        path = mover.migrate()
+        mover.copying(path)
+        mover.checks.add("10-no", "exit 1")
+        bed.a.run("sh", "-c", f"cat /dev/zero >{small_disk}/ballast", check=False)
+        use_up(mover, "db")
+        assert mover.abort(path) == 4096
+        job = mover.end_of(path)
+        assert job["MigrationPhase"] == CANCELLED, describe(job)
+        truth.at(bed.a)
+        bed.a.run("rm", f"{small_disk}/ballast")
+        # The daemon writes it down before it ends.
+        mover.stop()
+        mover.start()
+        assert mover.job(path)["MigrationPhase"] == CANCELLED
+    finally:
+        mover.close()
+
+
+def use_up(mover, guest="web"):
+    """What the database has in reserve on a full disk; how it then refuses a request."""
+    for _ in range(300):
+        try:
+            path = mover.migrate(guest)
+        except pywbem.CIMError as error:
+            return error
+        mover.wait_for(path, CHECKING, FAILED)
+    pytest.fail("the database still has room")
 
 
 def jobs(mover):

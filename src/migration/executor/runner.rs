@@ -130,7 +130,7 @@ impl Runner {
         loop {
             // Channels keep what is not received; nothing is lost if another branch is first.
             tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => break,
                 Some(order) = self.orders.recv() => self.obey(order).await,
                 Some(ticket) = self.ended.1.recv() => self.end(ticket).await,
                 Ok(()) = options.changed() => {
@@ -141,6 +141,8 @@ impl Runner {
                 _ = housekeeping.tick() => self.keep_house().await,
             }
         }
+        // What does not get there now is found out anew at the next start.
+        self.store_again().await;
     }
 
     async fn obey(&mut self, order: Order) {

@@ -3,6 +3,9 @@
 //! Whatever may take long (the gate, planning, a deed, a look at both hosts, the move itself) is an
 //! *activity* beside the worker, which listens for commands meanwhile. There is at most one activity;
 //! the result of an earlier one is nobody's.
+//!
+//! While the store takes nothing, the machine goes on hearing what happens, but what it decides waits:
+//! a deed must be known after a crash. Only what leaves the guest where it is, is done at once.
 
 mod gate;
 mod moving;
@@ -11,7 +14,7 @@ use std::{collections::VecDeque, future::Future, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{broadcast, mpsc},
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, error, info, info_span, warn};
@@ -51,6 +54,8 @@ pub(super) struct Worker {
     progress: Progress,
     commands: mpsc::Receiver<Command>,
     effects: VecDeque<Effect>,
+    /// The job is not stored as it is; when to try again.
+    store_at: Option<Instant>,
     /// The number of the current activity, and what ends it.
     activity: (u64, CancellationToken),
     /// What activities bring, with their numbers.
@@ -95,6 +100,7 @@ impl Worker {
             progress: progress.resumed(ticket.report.clone()),
             commands,
             effects: VecDeque::new(),
+            store_at: None,
             activity: (0, CancellationToken::new()),
             results,
             reporter,
@@ -134,12 +140,21 @@ impl Worker {
     async fn work(&mut self, first: Event) {
         self.take(first).await;
         while !self.ticket.job.phase().is_over() {
-            match self.effects.pop_front() {
+            match self.next_effect() {
                 Some(effect) => self.act(effect).await,
                 None => self.wait().await,
             }
         }
         self.finish().await;
+    }
+
+    /// What to do next, if it may be done now.
+    fn next_effect(&mut self) -> Option<Effect> {
+        let next = *self.effects.front()?;
+        if self.store_at.is_some() && !leaves_guest_alone(next) {
+            return None;
+        }
+        self.effects.pop_front()
     }
 
     /// Waits for whatever comes next.
@@ -155,6 +170,11 @@ impl Worker {
                 }
             }
             () = until(tick) => self.tick().await,
+            () = until(self.store_at) => {
+                self.store(None).await;
+                self.keep_time();
+                self.ticket.publish();
+            }
             () = until(look_at) => {
                 self.look_at = None;
                 self.effects.push_back(Effect::Inspect);
@@ -228,10 +248,9 @@ impl Worker {
         self.progress.enter(job.phase());
         self.ticket.report = self.progress.report().clone();
         self.ticket.set_job(job);
-        if self.store(&before).await {
-            self.effects.extend(effects);
-            self.keep_time();
-        }
+        self.effects.extend(effects);
+        self.store(Some(&before)).await;
+        self.keep_time();
         // The end is shown by the runner, with all numbers, once the guest may have another job.
         if !self.ticket.job.phase().is_over() {
             self.ticket.publish();
@@ -239,39 +258,33 @@ impl Worker {
         None
     }
 
-    /// Starts and stops the clock of our patience.
+    /// Starts and stops the clock of our patience, which does not run while deeds wait for the store.
     fn keep_time(&mut self) {
-        if self.ticket.job.doubt().is_none() {
+        if self.ticket.job.doubt().is_none() || self.store_at.is_some() {
             self.patience_ends = None;
         } else if self.patience_ends.is_none() {
             self.patience_ends = Some(Instant::now() + self.shared.options().patience);
         }
     }
 
-    /// Stores the job; false if the effects of its step must not be carried out. A job that has changed
-    /// nothing yet fails if it can't be stored. Any other waits: its next deed must be known after a
-    /// crash. One that is over is stored by the runner, later.
-    async fn store(&mut self, before: &Job) -> bool {
-        loop {
-            let problem = match self.ticket.save(&self.shared.store).await {
-                Ok(()) => return true,
-                Err(problem) => problem,
-            };
-            let text = Chain(&problem).to_string();
-            error!(error = %text, "job can't be stored");
-            if self.ticket.job.phase().is_over() {
-                return true;
-            }
-            if !before.phase().touches_hosts() {
-                let failure = Failure::new(Reason::Host, format!("can't be stored: {text}"));
-                if let Ok((failed, _)) = before.clone().on(Event::Broke(failure)) {
-                    self.ticket.set_job(failed);
-                    return false;
-                }
-            }
-            self.ticket.publish();
-            sleep(STORE_AGAIN).await;
+    /// Stores the job, or sets the time to try again. A job that had changed nothing `before` fails if
+    /// it can't be stored. One that is over is stored by the runner.
+    async fn store(&mut self, before: Option<&Job>) {
+        self.store_at = None;
+        let Err(problem) = self.ticket.save(&self.shared.store).await else { return };
+        let text = Chain(&problem).to_string();
+        error!(error = %text, "job can't be stored");
+        if self.ticket.job.phase().is_over() {
+            return;
         }
+        if let Some(before) = before.filter(|job| !job.phase().touches_hosts()) {
+            let failure = Failure::new(Reason::Host, format!("can't be stored: {text}"));
+            if let Ok((failed, _)) = before.clone().on(Event::Broke(failure)) {
+                self.ticket.set_job(failed);
+                return;
+            }
+        }
+        self.store_at = Some(Instant::now() + STORE_AGAIN);
     }
 
     async fn act(&mut self, effect: Effect) {
@@ -284,6 +297,11 @@ impl Worker {
                 self.begin(|_| async move {
                     Outcome::Planned(plan(&hands, &record).await.map(Box::new))
                 });
+            }
+            Effect::ShutDownGuest if self.ticket.job.abort_wanted() => {
+                // The request to stop came while the store took nothing.
+                let failure = Failure::new(Reason::Host, "the guest was not asked to shut down");
+                self.take(Event::Broke(failure)).await;
             }
             Effect::ShutDownGuest => {
                 let hands = Arc::clone(&self.hands);
@@ -391,6 +409,33 @@ impl Worker {
                 warn!(?reason, %message, ?elapsed, "job failed");
             }
         }
+    }
+}
+
+/// Whether a crash after it leaves no more to find out than a crash before it. Cancelling a move belongs
+/// here: the guest stays, which is what an end of the move by itself would mean as well.
+fn leaves_guest_alone(effect: Effect) -> bool {
+    match effect {
+        Effect::StopGate | Effect::Inspect | Effect::InspectLater | Effect::AbortMove => true,
+        Effect::RunGate
+        | Effect::Prepare
+        | Effect::DefineDestination
+        | Effect::ShutDownGuest
+        | Effect::StartDestination
+        | Effect::StartMove
+        | Effect::Watch
+        | Effect::SuspendSource
+        | Effect::RecoverPostCopy
+        | Effect::ResumeSource
+        | Effect::ResumeDestination
+        | Effect::StartSource
+        | Effect::DestroySource
+        | Effect::DestroyIncoming
+        | Effect::PersistDestination
+        | Effect::UndefineDestination
+        | Effect::UndefineSource
+        | Effect::AutostartDestination
+        | Effect::HoldSource => false,
     }
 }
 

@@ -80,3 +80,45 @@ async fn the_next_deed_waits_until_the_one_before_is_stored() {
     assert_eq!(view.phase, Phase::Done);
     bench.is_away(|_| {});
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_is_cancelled_although_that_can_not_be_stored() {
+    for dies in [false, true] {
+        let mut bench = Bench::new().await;
+        let copying = bench.source.hang("copy");
+        let id = bench.submit(MigrationType::Live).await;
+        reached(&copying);
+        bench.store().refuse_writes(true).await;
+        soon(bench.handle().abort(&id)).await.expect("it copies");
+        comes_true(|| bench.source.calls().contains(&"abort_job")).await;
+        drop(copying);
+        if dies {
+            bench.kill().await;
+            bench.start().await;
+        } else {
+            bench.store().refuse_writes(false).await;
+        }
+        let (view, bench) = bench.end(&id).await;
+        // What was not stored is not known after a crash; the guest is where it was.
+        let phase = if dies { Phase::Failed } else { Phase::Cancelled };
+        assert_eq!(view.phase, phase, "{view:?}");
+        bench.is_home(|_| {});
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_are_answered_while_a_step_can_not_be_stored() {
+    let bench = Bench::new().await;
+    let defining = bench.destination.hang("define");
+    let id = bench.submit(MigrationType::Restart).await;
+    reached(&defining);
+    bench.store().refuse_writes(true).await;
+    drop(defining);
+    bench.reach(&id, |view| view.unstored.is_some()).await;
+    soon(bench.handle().abort(&id)).await.expect("the guest has not been shut down");
+    bench.store().refuse_writes(false).await;
+    let (view, bench) = bench.end(&id).await;
+    assert_eq!((view.phase, view.failure.as_ref()), (Phase::Cancelled, None));
+    assert!(!bench.source.calls().contains(&"shutdown"));
+    bench.is_home(|_| {});
+}
