@@ -4,7 +4,10 @@ use std::{io::IsTerminal, io::Write, time::Duration};
 
 use anyhow::{Context as _, bail};
 use serde_json::json;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    signal::unix::{Signal, SignalKind, signal},
+};
 
 use super::{
     CheckArguments, JobsArguments, MigrateArguments, Outcome, Shared, Usage, WatchArguments,
@@ -126,8 +129,30 @@ async fn follow(
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<Outcome> {
     let mut progress = Progress::new(out, shared.style());
+    // It keeps an interrupt that comes at any point of the loop.
+    let mut interrupts = signal(SignalKind::interrupt())?;
+    let mut wait = Duration::ZERO;
     loop {
-        let view = JobView::from_instance(&model.instance(job).await?);
+        let look = async {
+            tokio::time::sleep(wait).await;
+            model.instance(job).await
+        };
+        let looked = tokio::select! {
+            looked = look => Some(looked?),
+            _ = interrupts.recv() => None,
+        };
+        let Some(instance) = looked else {
+            progress.pause()?;
+            if !ask_abort(&mut interrupts).await? {
+                leave(job);
+                return Ok(Outcome::Refused);
+            }
+            terminate(model, job).await?;
+            wait = Duration::ZERO;
+            continue;
+        };
+        wait = LOOK;
+        let view = JobView::from_instance(&instance);
         progress.show(&view)?;
         if view.is_over() {
             if view.succeeded() {
@@ -138,25 +163,13 @@ async fn follow(
             }
             return Ok(Outcome::Refused);
         }
-        tokio::select! {
-            () = tokio::time::sleep(LOOK) => {}
-            interrupted = tokio::signal::ctrl_c() => {
-                interrupted?;
-                progress.pause()?;
-                if !ask_abort().await? {
-                    return Ok(Outcome::Refused);
-                }
-                terminate(model, job).await?;
-            }
-        }
     }
 }
 
-/// Asks on the terminal; `true` is abort, `false` is leave the job alone.
+/// Asks on the terminal; `true` is abort, `false` is leave the job alone, as another Ctrl-C is.
 #[expect(clippy::print_stderr, reason = "a question to the person at the terminal")]
-async fn ask_abort() -> anyhow::Result<bool> {
+async fn ask_abort(interrupts: &mut Signal) -> anyhow::Result<bool> {
     if !std::io::stdin().is_terminal() {
-        eprintln!("The migration goes on without this watch.");
         return Ok(false);
     }
     eprint!("Abort the migration (a), or leave it running and stop watching (Enter)? ");
@@ -164,9 +177,14 @@ async fn ask_abort() -> anyhow::Result<bool> {
     let mut stdin = BufReader::new(tokio::io::stdin());
     tokio::select! {
         read = stdin.read_line(&mut answer) => { read?; }
-        interrupted = tokio::signal::ctrl_c() => interrupted?,
+        _ = interrupts.recv() => eprintln!(),
     }
     Ok(answer.trim().eq_ignore_ascii_case("a") || answer.trim().eq_ignore_ascii_case("abort"))
+}
+
+#[expect(clippy::print_stderr, reason = "a word to the person who stops watching")]
+fn leave(job: &InstancePath) {
+    eprintln!("The migration goes on; `virtcimctl watch {}` shows it again.", id_of(job));
 }
 
 async fn terminate(model: &Model, job: &InstancePath) -> anyhow::Result<()> {

@@ -320,7 +320,10 @@ impl Ctl {
             Ok(runtime) => runtime,
             Err(error) => return failed(&anyhow::Error::from(error).context("cannot start")),
         };
-        match runtime.block_on(self.dispatch(&mut std::io::stdout())) {
+        let outcome = runtime.block_on(self.dispatch(&mut std::io::stdout()));
+        // Nobody waits for a person who was asked and has not answered.
+        runtime.shutdown_background();
+        match outcome {
             Ok(Outcome::Done) => ExitCode::SUCCESS,
             Ok(Outcome::Refused) => ExitCode::from(1),
             Err(error) => failed(&error),
