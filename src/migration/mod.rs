@@ -13,8 +13,8 @@ pub use destination::{
     Host, HostName, NamedDestination, Target, TargetError, Transport,
 };
 pub use executor::{
-    AskGate, CommandError, JobChange, JobView, MigrationHandle, Options, Parts, Question, Removal,
-    Request, SubmitError,
+    Amendment, AskGate, CommandError, JobChange, JobView, MigrationHandle, Options, Parts,
+    Question, Removal, Request, SubmitError,
 };
 pub use plan::{
     DestinationFacts, DiskEdit, Edits, GraphicsEdit, GuestName, Mode, NetworkEdit, NetworkSource,

@@ -202,6 +202,13 @@ impl Queue {
         (true, priority, self.served.get(&entry.owner).copied().unwrap_or(0), number)
     }
 
+    /// Changes the priority of a job that waits.
+    pub fn set_priority(&mut self, id: &str, priority: u16) {
+        for waiting in self.waiting.values_mut().filter(|waiting| waiting.entry.id == id) {
+            waiting.entry.priority = priority;
+        }
+    }
+
     /// Forgets a job that is over or was cancelled.
     pub fn remove(&mut self, id: &str) {
         self.waiting.retain(|_, waiting| waiting.entry.id != id);
@@ -347,6 +354,22 @@ mod tests {
             entry("second", "b", "x", 2),
         ];
         assert_eq!(order(entries), ["high", "second", "default", "middle", "low"]);
+    }
+
+    #[test]
+    fn a_priority_changes_while_a_job_waits() {
+        let mut queue = Queue::new(Limits { outgoing: 1, per_destination: 1, waiting: 9 });
+        for id in ["first", "second", "third"] {
+            queue.push(entry(id, "b", "x", 0)).expect("room");
+        }
+        queue.set_priority("third", 1);
+        queue.set_priority("nobody", 2);
+        let mut went = Vec::new();
+        while let Some(next) = queue.start_next() {
+            queue.remove(&next.id);
+            went.push(next.id);
+        }
+        assert_eq!(went, ["third", "first", "second"]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::{
     checks::Severity,
     cim::{CimName, DateTime, Instance, InstancePath, Property, Scalar, Value},
     migration::{
-        CommandError, JobView, Removal,
+        Amendment, CommandError, JobView, Removal,
         job::{Failure, Phase, Reason, Refusal},
     },
     ops::{
@@ -22,6 +22,7 @@ use crate::{
 
 pub(super) const INSTANCE_ID: CimName = CimName::literal("InstanceID");
 const DELETE_ON_COMPLETION: CimName = CimName::literal("DeleteOnCompletion");
+const PRIORITY: CimName = CimName::literal("Priority");
 const TIME_BEFORE_REMOVAL: CimName = CimName::literal("TimeBeforeRemoval");
 
 /// The JobState of a job that failed (`migration.failed-job-state`).
@@ -319,27 +320,37 @@ impl MigrationJob {
     ) -> Result<(), ProviderError> {
         let job = self.job(path)?;
         let now = self.instance(&job);
-        let mut removal = job.removal;
+        let mut amendment = job.amendable();
         for change in changes {
             if now.value(&change.name) == change.value.as_ref() {
                 continue;
             }
             if change.name == DELETE_ON_COMPLETION {
                 let automatic = change.value.as_ref().and_then(Value::as_bool);
-                removal.automatic = automatic.ok_or_else(|| no_value(&change.name))?;
+                amendment.removal.automatic =
+                    automatic.ok_or_else(|| no_value(&change.name, "true or false"))?;
             } else if change.name == TIME_BEFORE_REMOVAL {
-                removal.after = change
+                amendment.removal.after = change
                     .value
                     .as_ref()
                     .and_then(interval)
-                    .ok_or_else(|| no_value(&change.name))?;
+                    .ok_or_else(|| no_value(&change.name, "an interval"))?;
+            } else if change.name == PRIORITY {
+                if job.is_over() {
+                    let text = "the job is over: its Priority means nothing any more".to_owned();
+                    return Err(ProviderError::Failed(text));
+                }
+                let number = change.value.as_ref().and_then(Value::as_integer);
+                let number = number.and_then(|number| u16::try_from(number).ok());
+                amendment.priority =
+                    number.ok_or_else(|| no_value(&change.name, "a number from 0 to 65535"))?;
             } else {
                 let text = format!("property {} of a job can't be changed", change.name);
                 return Err(ProviderError::NotSupported(text));
             }
         }
-        if removal != job.removal {
-            self.host.migrations.set_removal(&job.id, removal).await?;
+        if amendment != job.amendable() {
+            self.host.migrations.amend(&job.id, amendment).await?;
         }
         Ok(())
     }
@@ -372,7 +383,8 @@ impl MigrationJob {
         }
     }
 
-    async fn kill(&self, call: &MethodCall, id: &str) -> Result<u32, ProviderError> {
+    async fn kill(&self, call: &MethodCall, job: &JobView) -> Result<u32, ProviderError> {
+        let (id, amendable) = (&job.id, job.amendable());
         match self.host.migrations.kill(id).await {
             Ok(()) => {}
             Err(CommandError::Refused(Refusal::TooLate(_) | Refusal::Over(_))) => {
@@ -382,7 +394,7 @@ impl MigrationJob {
         }
         if call.arguments.boolean("DeleteOnKill") == Some(true) {
             let removal = Removal { automatic: true, after: Duration::ZERO };
-            self.host.migrations.set_removal(id, removal).await?;
+            self.host.migrations.amend(id, Amendment { removal, ..amendable }).await?;
         }
         Ok(kill_job::SUCCESS)
     }
@@ -398,7 +410,7 @@ impl MigrationJob {
             "RequestStateChange" => {
                 result(self.request_state_change(&call, &job.id).await?, Vec::new())
             }
-            "KillJob" => result(self.kill(&call, &job.id).await?, Vec::new()),
+            "KillJob" => result(self.kill(&call, &job).await?, Vec::new()),
             "GetError" => {
                 let error = failure_error(&job)
                     .map(|error| (CimName::literal("Error"), Value::from(error)));
@@ -414,8 +426,7 @@ impl MigrationJob {
     }
 }
 
-fn no_value(property: &CimName) -> ProviderError {
-    let allowed = if *property == DELETE_ON_COMPLETION { "true or false" } else { "an interval" };
+fn no_value(property: &CimName, allowed: &str) -> ProviderError {
     ProviderError::InvalidParameter(format!("{property} must be {allowed}"))
 }
 

@@ -35,7 +35,7 @@ use std::{
     time::Duration,
 };
 
-pub use record::{Removal, Request};
+pub use record::{Amendment, Removal, Request};
 pub use ticket::{JobChange, JobView};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -154,7 +154,7 @@ impl Shared {
 /// What a worker is told, and where it answers.
 enum Command {
     Tell { event: Event, answer: Answer },
-    SetRemoval { removal: Removal, answer: Answer },
+    Amend { amendment: Amendment, answer: Answer },
 }
 
 type Answer = oneshot::Sender<Result<(), CommandError>>;
@@ -273,12 +273,12 @@ impl MigrationHandle {
         self.command(id, |answer| Command::Tell { event, answer }).await
     }
 
-    /// Says when clients stop seeing a job.
+    /// Changes when a job goes on, and when clients stop seeing it.
     ///
     /// # Errors
     /// [`CommandError`].
-    pub async fn set_removal(&self, id: &str, removal: Removal) -> Result<(), CommandError> {
-        self.command(id, |answer| Command::SetRemoval { removal, answer }).await
+    pub async fn amend(&self, id: &str, amendment: Amendment) -> Result<(), CommandError> {
+        self.command(id, |answer| Command::Amend { amendment, answer }).await
     }
 
     /// Lets clients no longer see a job that is over.

@@ -45,6 +45,15 @@ pub struct Removal {
     pub after: Duration,
 }
 
+/// What a client may change of a job later.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Amendment {
+    /// When clients stop seeing it.
+    pub removal: Removal,
+    /// How soon it goes on, as long as it waits: the lower, the sooner; 0 is the default.
+    pub priority: u16,
+}
+
 /// What does not change while a job runs, or only in one direction.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(super) struct Record {
@@ -72,6 +81,11 @@ impl Record {
             definitions: None,
             request,
         }
+    }
+
+    /// What a client may change.
+    pub(super) fn amendable(&self) -> Amendment {
+        Amendment { removal: self.removal, priority: self.request.settings.priority }
     }
 
     /// Keeps what later steps need of the plan.

@@ -13,7 +13,7 @@ use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use super::{
-    Answer, Command, CommandError, JobView, QUEUE, Removal, Request, Shared, SubmitError,
+    Amendment, Answer, Command, CommandError, JobView, QUEUE, Request, Shared, SubmitError,
     record::{self, Record},
     ticket::{Ticket, now},
     worker::Worker,
@@ -228,8 +228,8 @@ impl Runner {
             Command::Tell { event, answer } => {
                 let _ = answer.send(self.tell(id, event).await);
             }
-            Command::SetRemoval { removal, answer } => {
-                let _ = answer.send(self.set_removal(id, removal).await);
+            Command::Amend { amendment, answer } => {
+                let _ = answer.send(self.amend(id, amendment).await);
             }
         }
     }
@@ -240,7 +240,7 @@ impl Runner {
         match commands.try_send(command) {
             Ok(()) => None,
             Err(TrySendError::Full(
-                Command::Tell { answer, .. } | Command::SetRemoval { answer, .. },
+                Command::Tell { answer, .. } | Command::Amend { answer, .. },
             )) => {
                 let _ = answer.send(Err(CommandError::Busy));
                 None
@@ -319,14 +319,18 @@ impl Runner {
         self.places.insert(id, place);
     }
 
-    async fn set_removal(&mut self, id: &str, removal: Removal) -> Result<(), CommandError> {
+    async fn amend(&mut self, id: &str, amendment: Amendment) -> Result<(), CommandError> {
         let store = &self.shared.store;
         match self.places.get_mut(id) {
             None => Err(CommandError::Unknown(id.to_owned())),
             Some(Place::Running(_)) => Err(CommandError::Stopping),
-            Some(Place::Waiting(ticket)) => Ok(ticket.set_removal(removal, store).await?),
+            Some(Place::Waiting(ticket)) => {
+                ticket.amend(amendment, store).await?;
+                self.queue.set_priority(id, amendment.priority);
+                Ok(())
+            }
             Some(Place::Over { ticket, .. }) => {
-                ticket.set_removal(removal, store).await?;
+                ticket.amend(amendment, store).await?;
                 self.let_go(id).await;
                 Ok(())
             }

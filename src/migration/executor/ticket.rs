@@ -9,7 +9,7 @@ use tokio::sync::{broadcast, watch};
 
 use super::{
     Request,
-    record::{self, Record, Removal, Told},
+    record::{self, Amendment, Record, Removal, Told},
 };
 use crate::{
     checks::Finding,
@@ -85,6 +85,11 @@ impl JobView {
     /// Whether it has ended.
     pub fn is_over(&self) -> bool {
         self.phase.is_over()
+    }
+
+    /// What a client may change of it.
+    pub fn amendable(&self) -> Amendment {
+        Amendment { removal: self.removal, priority: self.request.settings.priority }
     }
 
     /// How long it has run or, if it is over, ran.
@@ -272,20 +277,27 @@ impl Ticket {
         self.job = job;
     }
 
-    /// Stores and shows when clients stop seeing it.
-    pub(super) async fn set_removal(
+    /// Stores and shows what a client changes.
+    pub(super) async fn amend(
         &mut self,
-        removal: Removal,
+        amendment: Amendment,
         store: &Store,
     ) -> Result<(), StoreError> {
-        let before = (self.record.removal, self.unstored.clone());
-        self.record.removal = removal;
+        let before = (self.record.amendable(), self.unstored.clone());
+        self.set_amendable(amendment);
         let saved = self.save(store).await;
         if saved.is_err() {
-            (self.record.removal, self.unstored) = before;
+            self.set_amendable(before.0);
+            self.unstored = before.1;
         }
         self.publish();
         saved
+    }
+
+    fn set_amendable(&mut self, Amendment { removal, priority }: Amendment) {
+        self.record.removal = removal;
+        self.record.request.settings.priority = priority;
+        Arc::make_mut(&mut self.request).settings.priority = priority;
     }
 
     fn look(&self) -> JobView {

@@ -22,7 +22,7 @@ use tracing::{Instrument, debug, error, info, info_span, warn};
 use super::{
     Command, CommandError, Shared, failures,
     hands::Hands,
-    record::{Definitions, Record, Removal},
+    record::{Amendment, Definitions, Record},
     ticket::Ticket,
 };
 use crate::{
@@ -129,8 +129,8 @@ impl Worker {
                 Command::Tell { answer, .. } => {
                     let _ = answer.send(Err(Refusal::Over(phase).into()));
                 }
-                Command::SetRemoval { removal, answer } => {
-                    let _ = answer.send(self.set_removal(removal).await.map_err(Into::into));
+                Command::Amend { amendment, answer } => {
+                    let _ = answer.send(self.amend(amendment).await.map_err(Into::into));
                 }
             }
         }
@@ -196,14 +196,14 @@ impl Worker {
                 info!(%before, %after, refused = told.is_err(), "told to stop");
                 let _ = answer.send(told.map_err(CommandError::Refused));
             }
-            Command::SetRemoval { removal, answer } => {
-                let _ = answer.send(self.set_removal(removal).await.map_err(Into::into));
+            Command::Amend { amendment, answer } => {
+                let _ = answer.send(self.amend(amendment).await.map_err(Into::into));
             }
         }
     }
 
-    async fn set_removal(&mut self, removal: Removal) -> Result<(), StoreError> {
-        self.ticket.set_removal(removal, &self.shared.store).await
+    async fn amend(&mut self, amendment: Amendment) -> Result<(), StoreError> {
+        self.ticket.amend(amendment, &self.shared.store).await
     }
 
     async fn receive(&mut self, outcome: Outcome) {

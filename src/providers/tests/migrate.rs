@@ -434,7 +434,7 @@ async fn clients_decide_when_a_job_goes_and_the_history_keeps_it() {
     for (property, value, status) in [
         ("DeleteOnCompletion", None, StatusCode::InvalidParameter),
         ("TimeBeforeRemoval", interval("20260101000000.000000+000"), StatusCode::InvalidParameter),
-        ("Priority", Some(Value::from(9_u32)), StatusCode::NotSupported),
+        ("Priority", Some(Value::from(9_u32)), StatusCode::Failed),
         ("Status", Some(Value::from("Wonderful")), StatusCode::NotSupported),
         ("NoSuch", Some(Value::from("x")), StatusCode::NoSuchProperty),
     ] {

@@ -64,6 +64,41 @@ async fn fifty_requests_go_two_at_a_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_waits_is_put_first() {
+    let limits = Limits { outgoing: 1, per_destination: 1, waiting: 9 };
+    let mut bench = Bench::with(Options { limits, ..options() }).await;
+    bench.gate.lock();
+    let mut ids = Vec::new();
+    for number in 0..4 {
+        let guest = format!("guest{number}");
+        let guest_uuid = format!("00000000-0000-4000-8000-{number:012}");
+        add_guest(&bench.source, &guest, &guest_uuid, |_| {});
+        ids.push(
+            bench
+                .submit_request(Request { guest, guest_uuid, ..request(MigrationType::Live) })
+                .await,
+        );
+    }
+    for (id, priority) in [(&ids[3], 1), (&ids[2], 2)] {
+        let amendment = Amendment { priority, ..bench.view(id).amendable() };
+        bench.handle().amend(id, amendment).await.expect("it waits");
+        assert_eq!(bench.view(id).amendable(), amendment);
+    }
+    // It is not forgotten.
+    bench.kill().await;
+    bench.start().await;
+    bench.gate.unlock();
+    let mut started = Vec::new();
+    for id in &ids {
+        started.push((bench.over(id).await.started, id));
+    }
+    started.sort();
+    let order: Vec<_> = started.into_iter().map(|(_, id)| id).collect();
+    assert_eq!(order, [&ids[3], &ids[2], &ids[0], &ids[1]]);
+    bench.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_full_queue_says_so_at_once() {
     let limits = Limits { outgoing: 1, per_destination: 1, waiting: 0 };
     let bench = Bench::with(Options { limits, ..options() }).await;

@@ -28,7 +28,11 @@ async fn a_job_that_is_over_goes_when_its_time_has_come() {
     let refused = bench.handle().remove(&id).await;
     assert!(matches!(refused, Err(CommandError::Running)));
     // Said while it runs it is seen at once, and not forgotten.
-    bench.handle().set_removal(&id, AT_ONCE).await.expect("it can be stored");
+    bench
+        .handle()
+        .amend(&id, Amendment { removal: AT_ONCE, priority: 0 })
+        .await
+        .expect("it can be stored");
     assert_eq!(bench.view(&id).removal, AT_ONCE);
     bench.kill().await;
     bench.start().await;
@@ -55,7 +59,11 @@ async fn a_job_that_shall_stay_is_removed_by_hand() {
     let id = bench.submit(MigrationType::Live).await;
     bench.over(&id).await;
     let stays = Removal { automatic: false, after: Duration::ZERO };
-    bench.handle().set_removal(&id, stays).await.expect("it can be stored");
+    bench
+        .handle()
+        .amend(&id, Amendment { removal: stays, priority: 0 })
+        .await
+        .expect("it can be stored");
     bench.kill().await;
     bench.start().await;
     assert_eq!(bench.view(&id).removal, stays);
