@@ -1,9 +1,12 @@
 //! What of a query can be judged from the schema alone.
 
+use std::fmt;
+
 use super::{
     Query, QueryError, Schema,
     ast::{Chain, Columns, Comparison, Expr, Literal, Operand, OperandKind, Position, Step, Test},
     eval::{labelled, time_from},
+    lexer::shown,
 };
 use crate::cim::{
     CimName, CimType, Class, ObjectPath, PropertyDeclaration, Scalar, Value, qualifier,
@@ -82,17 +85,24 @@ impl<'a> Checker<'a> {
             Expr::Truth(operand) => {
                 let shape = self.operand(operand)?;
                 if shape.array || !matches!(shape.kind, Kind::Boolean | Kind::Unknown) {
-                    return type_error(operand.at, format!("{} is no condition", describe(shape)));
+                    return type_error(
+                        operand.at,
+                        format!("{} is no condition", describe(operand, shape)),
+                    );
                 }
                 Ok(())
             }
-            Expr::Test { operand, test } => self.test(self.operand(operand)?, Some(operand), test),
+            Expr::Test { operand, test } => self.test(operand, self.operand(operand)?, test),
             Expr::Quantified { array, test, .. } => {
                 let shape = self.chain(array)?;
                 if !shape.array && shape.kind != Kind::Unknown {
-                    return type_error(array.at, "ANY and EVERY ask for an array".to_owned());
+                    return type_error(
+                        array.at,
+                        format!("ANY and EVERY ask for an array, not {}", describe(array, shape)),
+                    );
                 }
-                self.test(Shape { array: false, ..shape }, None, test)
+                let element = Operand { at: array.at, kind: OperandKind::Chain(array.clone()) };
+                self.test(&element, Shape { array: false, ..shape }, test)
             }
             Expr::IsNull { operand, .. } => self.operand(operand).map(drop),
             Expr::Isa { chain, class, at } => {
@@ -102,67 +112,30 @@ impl<'a> Checker<'a> {
                     Kind::Object | Kind::Reference | Kind::Unknown if !shape.array => Ok(()),
                     _ => type_error(
                         chain.at,
-                        format!("ISA asks for an object, not {}", describe(shape)),
+                        format!("ISA asks for an object, not {}", describe(chain, shape)),
                     ),
                 }
             }
         }
     }
 
-    fn test(&self, left: Shape, operand: Option<&Operand>, test: &Test) -> Result<(), QueryError> {
+    /// A test of `operand`, or of an element of it, whose shape is `left`.
+    fn test(&self, operand: &Operand, left: Shape, test: &Test) -> Result<(), QueryError> {
         match test {
             Test::Like { at, .. } => match left.kind {
                 Kind::Text | Kind::Char | Kind::Unknown if !left.array => Ok(()),
-                _ => type_error(*at, format!("LIKE asks for a string, not {}", describe(left))),
+                _ => type_error(
+                    *at,
+                    format!("LIKE asks for a string, not {}", describe(operand, left)),
+                ),
             },
             Test::Compare { operator, right, at } => {
-                let shape = self.operand(right)?;
-                self.meet(left, shape, *operator, *at)?;
-                for (literal, other) in [(Some(right), left), (operand, shape)] {
-                    if let Some(literal) = literal {
-                        convertible(literal, other.kind)?;
-                    }
-                }
-                Ok(())
+                let sides = [(operand, left), (right, self.operand(right)?)];
+                meet(sides, *operator, *at)?;
+                convertible(sides[1], sides[0])?;
+                convertible(sides[0], sides[1])
             }
         }
-    }
-
-    /// Whether values of these shapes can be compared at all.
-    fn meet(
-        &self,
-        left: Shape,
-        right: Shape,
-        operator: Comparison,
-        at: Position,
-    ) -> Result<(), QueryError> {
-        if left.kind == Kind::Unknown || right.kind == Kind::Unknown {
-            return Ok(());
-        }
-        let textual = |kind| matches!(kind, Kind::Text | Kind::Char);
-        let by_text = |kind| matches!(kind, Kind::DateTime | Kind::Reference);
-        let alike = left.kind == right.kind
-            || (textual(left.kind) && textual(right.kind))
-            || (left.kind == Kind::Text && by_text(right.kind))
-            || (right.kind == Kind::Text && by_text(left.kind));
-        if !alike || left.array != right.array {
-            return type_error(
-                at,
-                format!("{} can't be compared with {}", describe(left), describe(right)),
-            );
-        }
-        let unordered = |shape: Shape| {
-            shape.array || matches!(shape.kind, Kind::Boolean | Kind::Reference | Kind::Object)
-        };
-        if !operator.is_equality()
-            && let Some(shape) = [left, right].into_iter().find(|shape| unordered(*shape))
-        {
-            return type_error(
-                at,
-                format!("`{}` can't order {}", operator.text(), describe(shape)),
-            );
-        }
-        Ok(())
     }
 
     fn operand(&self, operand: &Operand) -> Result<Shape, QueryError> {
@@ -207,7 +180,10 @@ impl<'a> Checker<'a> {
         for (position, step) in chain.steps.iter().enumerate() {
             if position > 0 && (shape.array || !matches!(shape.kind, Kind::Object | Kind::Unknown))
             {
-                return type_error(step.at, format!("{} has no properties", describe(shape)));
+                return type_error(
+                    step.at,
+                    format!("{} has no properties", describe(&chain.steps[position - 1], shape)),
+                );
             }
             if let Some(scope) = &step.scope {
                 class = Some(known_class(self.schema, scope, step.at)?);
@@ -254,12 +230,10 @@ fn type_error<T>(at: Position, problem: String) -> Result<T, QueryError> {
     Err(QueryError::Type { position: at.0, problem })
 }
 
-fn describe(shape: Shape) -> String {
-    if shape.array {
-        format!("an array ({})", shape.kind.name())
-    } else {
-        shape.kind.name().to_owned()
-    }
+/// What is written `text` and what it is, as in `` `Size` (a number) ``.
+fn describe(text: &impl fmt::Display, shape: Shape) -> String {
+    let array = if shape.array { "an array: " } else { "" };
+    format!("{} ({array}{})", shown(&text.to_string()), shape.kind.name())
 }
 
 fn kind_of(literal: &Literal) -> Kind {
@@ -312,8 +286,43 @@ fn indexed(shape: Shape, step: &Step) -> Result<Shape, QueryError> {
     }
 }
 
+/// Whether values of these shapes can be compared at all.
+fn meet(
+    sides: [(&Operand, Shape); 2],
+    operator: Comparison,
+    at: Position,
+) -> Result<(), QueryError> {
+    let [(left_operand, left), (right_operand, right)] = sides;
+    if left.kind == Kind::Unknown || right.kind == Kind::Unknown {
+        return Ok(());
+    }
+    let textual = |kind| matches!(kind, Kind::Text | Kind::Char);
+    let by_text = |kind| matches!(kind, Kind::DateTime | Kind::Reference);
+    let alike = left.kind == right.kind
+        || (textual(left.kind) && textual(right.kind))
+        || (left.kind == Kind::Text && by_text(right.kind))
+        || (right.kind == Kind::Text && by_text(left.kind));
+    if !alike || left.array != right.array {
+        let (left, right) = (describe(left_operand, left), describe(right_operand, right));
+        return type_error(at, format!("{left} can't be compared with {right}"));
+    }
+    let unordered = |shape: Shape| {
+        shape.array || matches!(shape.kind, Kind::Boolean | Kind::Reference | Kind::Object)
+    };
+    if !operator.is_equality()
+        && let Some((operand, shape)) = sides.into_iter().find(|(_, shape)| unordered(*shape))
+    {
+        let problem = format!("`{}` can't order {}", operator.text(), describe(operand, shape));
+        return type_error(at, problem);
+    }
+    Ok(())
+}
+
 /// A string literal that meets a datetime, a reference or a char16 must be able to be one.
-fn convertible(operand: &Operand, other: Kind) -> Result<(), QueryError> {
+fn convertible(
+    (operand, _): (&Operand, Shape),
+    (other, shape): (&Operand, Shape),
+) -> Result<(), QueryError> {
     let literals = match &operand.kind {
         OperandKind::Literal(literal) => std::slice::from_ref(literal),
         OperandKind::Array(literals) => literals,
@@ -321,19 +330,16 @@ fn convertible(operand: &Operand, other: Kind) -> Result<(), QueryError> {
     };
     for literal in literals {
         let Literal::Text(text) = literal else { continue };
-        let fits = match other {
+        let fits = match shape.kind {
             Kind::DateTime => time_from(text).is_some(),
             Kind::Reference => ObjectPath::parse(text).is_ok(),
             Kind::Char => text.chars().count() == 1,
             Kind::Unknown | Kind::Number | Kind::Boolean | Kind::Text | Kind::Object => true,
         };
         if !fits {
-            return type_error(operand.at, format!("'{text}' is no {}", bare(other)));
+            let (literal, other) = (shown(&literal.to_string()), describe(other, shape));
+            return type_error(operand.at, format!("{literal} can't be compared with {other}"));
         }
     }
     Ok(())
-}
-
-fn bare(kind: Kind) -> &'static str {
-    kind.name().split_once(' ').map_or("value", |(_, name)| name)
 }

@@ -50,7 +50,8 @@ pub(super) fn tokens(dialect: Dialect, text: &str) -> Result<Vec<Spanned>, Query
     }
 }
 
-fn shown(text: &str) -> String {
+/// The beginning of a text, quoted, on one line.
+pub(super) fn shown(text: &str) -> String {
     if text.is_empty() {
         return "the end".to_owned();
     }

@@ -493,21 +493,33 @@ fn the_schema_finds_what_can_not_be() {
     cql("Job.T_Job::Target = 'x'", "at character 32: class `T_Job` has no property `Target`");
     cql("Job.T_None::Target = 'x'", "at character 32: there is no class `T_None`");
     cql("Job ISA T_None", "at character 28: there is no class `T_None`");
-    cql("Name ISA T_Job", "at character 28: ISA asks for an object, not a string");
-    cql("Name = 5", "at character 33: a string can't be compared with a number");
-    cql("Size = '5'", "at character 33: a number can't be compared with a string");
-    cql("Size = Name", "at character 33: a number can't be compared with a string");
-    cql("Job.JobState = 'x'", "at character 41: a number can't be compared with a string");
-    cql("Active > FALSE", "at character 35: `>` can't order a boolean");
-    cql("Numbers < Numbers", "at character 36: `<` can't order an array (a number)");
-    cql("Numbers = 5", "at character 36: an array (a number) can't be compared with a number");
+    cql("Name ISA T_Job", "at character 28: ISA asks for an object, not `Name` (a string)");
+    cql("Name = 5", "at character 33: `Name` (a string) can't be compared with `5` (a number)");
+    cql("Size = '5'", "at character 33: `Size` (a number) can't be compared with `'5'` (a string)");
+    cql(
+        "Size = Name",
+        "at character 33: `Size` (a number) can't be compared with `Name` (a string)",
+    );
+    cql(
+        "Job.JobState = 'x'",
+        "at character 41: `Job.JobState` (a number) can't be compared with `'x'` (a string)",
+    );
+    cql("Active > FALSE", "at character 35: `>` can't order `Active` (a boolean)");
+    cql("Numbers < Numbers", "at character 36: `<` can't order `Numbers` (an array: a number)");
+    cql(
+        "Numbers = 5",
+        "at character 36: `Numbers` (an array: a number) can't be compared with `5` (a number)",
+    );
     cql("Size[1] = 5", "at character 28: `Size` is no array");
-    cql("Name.Size = 5", "at character 33: a string has no properties");
-    cql("Size", "at character 28: a number is no condition");
-    cql("Size LIKE '5'", "at character 33: LIKE asks for a string, not a number");
-    cql("When = 'yesterday'", "at character 35: 'yesterday' is no datetime");
-    cql("Peer = 'x y'", "at character 35: 'x y' is no reference");
-    cql("Mark = 'xy'", "at character 35: 'xy' is no char16");
+    cql("Name.Size = 5", "at character 33: `Name` (a string) has no properties");
+    cql("Size", "at character 28: `Size` (a number) is no condition");
+    cql("Size LIKE '5'", "at character 33: LIKE asks for a string, not `Size` (a number)");
+    cql(
+        "When = 'yesterday'",
+        "at character 35: `'yesterday'` can't be compared with `When` (a datetime)",
+    );
+    cql("Peer = 'x y'", "at character 35: `'x y'` can't be compared with `Peer` (a reference)");
+    cql("Mark = 'xy'", "at character 35: `'xy'` can't be compared with `Mark` (a char16)");
     cql(
         "Job.JobState = #'Finished'",
         "at character 43: property `JobState` has no value labelled `Finished`",
@@ -516,7 +528,11 @@ fn the_schema_finds_what_can_not_be() {
         "Job.JobState = #'Vendor'",
         "at character 43: property `JobState` has no value labelled `Vendor`",
     );
-    refused(None, "ANY Name = 'x'", "at character 5: ANY and EVERY ask for an array");
+    refused(
+        None,
+        "ANY Name = 'x'",
+        "at character 5: ANY and EVERY ask for an array, not `Name` (a string)",
+    );
     refused(None, "Tags = {1, 'x'}", "at character 8: an array has elements of one type");
     refused(None, "Nope = 1", "at character 1: class `T_Base` has no property `Nope`");
 }

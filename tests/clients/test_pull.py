@@ -105,7 +105,7 @@ def open_with(connection, **options):
     "options, status, words",
     [
         ({**FQL, "FilterQuery": "EnabledState ="}, pywbem.CIM_ERR_INVALID_QUERY, "character"),
-        ({**FQL, "FilterQuery": "EnabledState = 'x'"}, pywbem.CIM_ERR_INVALID_QUERY, "character 14"),
+        ({**FQL, "FilterQuery": "EnabledState = 'x'"}, pywbem.CIM_ERR_INVALID_QUERY, "at character 14: `EnabledState` (a number) can't be compared with `'x'` (a string)"),
         ({"FilterQueryLanguage": "SQL", "FilterQuery": "1"}, pywbem.CIM_ERR_QUERY_LANGUAGE_NOT_SUPPORTED, "SQL"),
         (FQL, pywbem.CIM_ERR_INVALID_PARAMETER, "FilterQuery"),
         ({"FilterQuery": "Name = 'x'"}, pywbem.CIM_ERR_INVALID_PARAMETER, "FilterQueryLanguage"),
