@@ -51,6 +51,8 @@ impl Operations {
         let mut result_class = None;
         let stream = match source {
             Source::Instances { class, form } => {
+                // Before the filter, which would be an invalid query only because of its class.
+                self.core.class(&class, StatusCode::InvalidClass)?;
                 let filter = self.core.filter(Some(&class), &open)?;
                 self.instances(scope.clone(), class, form, filter)?
             }

@@ -40,7 +40,7 @@ impl Core {
     /// property that is listed but not in the instance becomes its default or NULL.
     ///
     /// # Errors
-    /// NO_SUCH_PROPERTY, INVALID_PARAMETER for a wrong value or a changed key, and the provider's.
+    /// INVALID_PARAMETER for an unknown property, a wrong value or a changed key, and the provider's.
     pub(super) async fn modify(
         &self,
         scope: &Scope,
@@ -61,8 +61,8 @@ impl Core {
         }
         let path = self.conformer().path(&class, path)?;
         let names = instance.properties.iter().map(|it| &it.name).chain(listed.iter().flatten());
-        for name in names {
-            declared(&class, name)?;
+        if let Some(unknown) = names.into_iter().find(|name| class.property(name).is_none()) {
+            return Err(no_property(StatusCode::InvalidParameter, &class, unknown));
         }
         let instance = self.conformer().instance(&MODIFIED_INSTANCE, &class, instance)?;
         self.existing(scope, &path).await?;

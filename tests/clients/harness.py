@@ -10,6 +10,7 @@ import subprocess
 import time
 import urllib.parse
 import xml.etree.ElementTree as ElementTree
+import xml.sax.saxutils
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -202,6 +203,23 @@ class Daemon:
             return response
         finally:
             connection.close()
+
+    def ask(self, operation, parameters, namespace=("root", "virt")):
+        """An intrinsic operation whose parameters are (name, CIM-XML), good or not.
+
+        Returns status and description of the error that it ends in, or (None, "").
+        """
+        given = "".join(f'<IPARAMVALUE NAME="{name}">{content}</IPARAMVALUE>' for name, content in parameters)
+        names = "".join(f'<NAMESPACE NAME="{name}"/>' for name in namespace)
+        response = self.post(
+            '<?xml version="1.0" encoding="utf-8"?><CIM CIMVERSION="2.0" DTDVERSION="2.0">'
+            '<MESSAGE ID="1" PROTOCOLVERSION="1.0"><SIMPLEREQ>'
+            f'<IMETHODCALL NAME="{operation}"><LOCALNAMESPACEPATH>{names}</LOCALNAMESPACEPATH>{given}</IMETHODCALL>'
+            "</SIMPLEREQ></MESSAGE></CIM>"
+        )
+        assert response.status == 200, response.text
+        error = re.search(r'<ERROR CODE="(\d+)" DESCRIPTION="([^"]*)"', response.text)
+        return (int(error[1]), xml.sax.saxutils.unescape(error[2])) if error else (None, "")
 
     def wbemcli(self, operation, path, *arguments, options=()):
         """Runs the C client; `path` is what follows host and port."""

@@ -161,7 +161,7 @@ async fn what_does_not_fit_the_class_is_refused_by_name() {
         fails(run(&server, operation).await, status, text);
     };
     modify(&[("Name", "g".into())], StatusCode::InvalidParameter, "key property Name").await;
-    modify(&[("Nope", "g".into())], StatusCode::NoSuchProperty, "no property Nope").await;
+    modify(&[("Nope", "g".into())], StatusCode::InvalidParameter, "no property Nope").await;
     fails(property(&server, "Nope").await, StatusCode::NoSuchProperty, "no property Nope");
     let value = Some(Value::from(5_u8));
     let set = Operation::SetProperty { path: at("f"), property: name("Query"), value };

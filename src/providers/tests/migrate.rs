@@ -436,7 +436,7 @@ async fn clients_decide_when_a_job_goes_and_the_history_keeps_it() {
         ("TimeBeforeRemoval", interval("20260101000000.000000+000"), StatusCode::InvalidParameter),
         ("Priority", Some(Value::from(9_u32)), StatusCode::Failed),
         ("Status", Some(Value::from("Wonderful")), StatusCode::NotSupported),
-        ("NoSuch", Some(Value::from("x")), StatusCode::NoSuchProperty),
+        ("NoSuch", Some(Value::from("x")), StatusCode::InvalidParameter),
     ] {
         let error = world.run(modify(property, value)).await.unwrap_err();
         assert_eq!(error.status, status, "{property}: {error}");
