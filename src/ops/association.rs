@@ -300,8 +300,12 @@ pub(super) async fn find(
     path: &InstancePath,
 ) -> Result<Instance, ProviderError> {
     let [near, far] = provider.ends();
+    // Providers count on it that what stands at an end may stand there.
+    let may_stand = |end: &End, object: &InstancePath| {
+        end.classes.iter().any(|class| core.repository.is_a(&object.class, class))
+    };
     let object_at = |end: &End| match path.key(&end.role).and_then(KeyValue::as_reference) {
-        Some(ObjectPath::Instance(object)) => Ok(object),
+        Some(ObjectPath::Instance(object)) if may_stand(end, object) => Ok(object),
         _ => Err(ProviderError::no_instance_with(&end.role)),
     };
     let (source_path, wanted) = (object_at(near)?, object_at(far)?);

@@ -58,7 +58,7 @@ impl Core {
         path: &InstancePath,
     ) -> Result<Instance, ProviderError> {
         let Some(provider) = self.registry.instance(space, &path.class) else {
-            return Err(ProviderError::no_instance());
+            return Err(ProviderError::no_instance_of(&path.class, space));
         };
         let found = match provider.get(path).await {
             Ok(found) => found,

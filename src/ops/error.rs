@@ -1,6 +1,7 @@
 //! Why a provider says no, and the one place where that becomes a CIM status code.
 
-use crate::cim::{CimError, CimName, StatusCode};
+use super::Space;
+use crate::cim::{CimError, CimName, InstancePath, StatusCode};
 
 /// Why a provider did not do what it was asked, with the sentence the client sees.
 ///
@@ -52,6 +53,19 @@ impl ProviderError {
     /// There is no such instance.
     pub fn no_instance() -> Self {
         Self::NotFound("No such instance".to_owned())
+    }
+
+    /// There is no such instance, for there are none of that very class.
+    pub fn no_instance_of(class: &CimName, space: Space) -> Self {
+        let space = space.name();
+        Self::NotFound(format!(
+            "No such instance: {space} has no instances of class {class} itself"
+        ))
+    }
+
+    /// There is no instance of that path.
+    pub fn no_instance_at(path: &InstancePath) -> Self {
+        Self::NotFound(format!("No such instance: {path}"))
     }
 
     /// There is no such instance, for the value of that key names none.

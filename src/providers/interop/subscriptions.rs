@@ -43,7 +43,7 @@ impl InstanceProvider for Kept {
     fn get<'a>(&'a self, path: &'a InstancePath) -> Outcome<'a, Instance> {
         Box::pin(async move {
             let objects = self.subscriptions.objects();
-            objects.at(path).cloned().ok_or_else(ProviderError::no_instance)
+            objects.at(path).cloned().ok_or_else(|| ProviderError::no_instance_at(path))
         })
     }
 
