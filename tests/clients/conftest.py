@@ -1,5 +1,6 @@
 """What the client tests share: a daemon with guests of libvirt's test driver."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -65,6 +66,21 @@ def daemon(home, config):
     daemon = harness.Daemon(home, config).start()
     yield daemon
     assert daemon.stop() == 0, daemon.log()
+
+
+@pytest.fixture(scope="session")
+def guarded(tmp_path_factory, config):
+    """A daemon that wants to know who is asking."""
+    home = tmp_path_factory.mktemp("guarded")
+    users = home / "users"
+    # wbemcli takes the password from a URL and decodes nothing, so one is plain.
+    for name, role, password in (("vera", "viewer", "vera's secret"), ("carl", "checker", "plain")):
+        command = [harness.program(), "user", "add", name, "--role", role, "--users-file", users]
+        subprocess.run(command, input=f"{password}\n", text=True, check=True, capture_output=True)
+    guarded_config = config.replace('mode = "none"', f'mode = "users-file"\nusers-file = "{users}"')
+    daemon = harness.Daemon(home, guarded_config).start()
+    yield daemon
+    daemon.stop()
 
 
 @pytest.fixture

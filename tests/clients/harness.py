@@ -1,5 +1,6 @@
 """Starts a real virtcimd for the tests and speaks to it in different tongues."""
 
+import base64
 import contextlib
 import http.client
 import os
@@ -78,6 +79,11 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def basic(text):
+    """The header of a name and a password."""
+    return {"Authorization": "Basic " + base64.b64encode(text.encode()).decode()}
 
 
 def cim_headers(body):

@@ -1,11 +1,10 @@
 """What goes over the wire besides CIM: methods, headers, identities, odd old clients."""
 
-import base64
 import subprocess
 
 import pytest
 import pywbem
-from harness import Daemon, Gate, program
+from harness import Gate, basic
 
 ENUMERATE = """<?xml version="1.0" encoding="utf-8"?>
 <CIM CIMVERSION="2.0" DTDVERSION="2.0"><MESSAGE ID="4711" PROTOCOLVERSION="1.0"><SIMPLEREQ>
@@ -121,25 +120,6 @@ def test_other_methods_are_refused(daemon):
 # --------------------------------------------------------------- identities
 
 
-@pytest.fixture(scope="module")
-def guarded(tmp_path_factory, config):
-    """A daemon that wants to know who is asking."""
-    home = tmp_path_factory.mktemp("guarded")
-    users = home / "users"
-    # wbemcli takes the password from a URL and decodes nothing, so one is plain.
-    for name, role, password in (("vera", "viewer", "vera's secret"), ("carl", "checker", "plain")):
-        command = [program(), "user", "add", name, "--role", role, "--users-file", users]
-        subprocess.run(command, input=f"{password}\n", text=True, check=True, capture_output=True)
-    guarded_config = config.replace('mode = "none"', f'mode = "users-file"\nusers-file = "{users}"')
-    daemon = Daemon(home, guarded_config).start()
-    yield daemon
-    daemon.stop()
-
-
-def basic(text):
-    return {"Authorization": "Basic " + base64.b64encode(text.encode()).decode()}
-
-
 @pytest.mark.parametrize(
     "headers",
     [
@@ -180,6 +160,37 @@ def test_a_viewer_looks_and_a_checker_asks(guarded, checks):
     with pytest.raises(pywbem.CIMError) as refused:
         Gate(guarded.connect("vera", "vera's secret")).check()
     assert refused.value.status_code == pywbem.CIM_ERR_ACCESS_DENIED
+
+
+def test_what_a_viewer_may_not_do(guarded):
+    viewer = guarded.connect("vera", "vera's secret")
+    (settings,) = viewer.EnumerateInstances("KVM_VirtualSystemMigrationSettingData")
+    for operation, act in [
+        ("CreateInstance", lambda: viewer.CreateInstance(settings)),
+        ("ModifyInstance", lambda: viewer.ModifyInstance(settings)),
+        ("DeleteInstance", lambda: viewer.DeleteInstance(settings.path)),
+        ("DeleteClass", lambda: viewer.DeleteClass("KVM_ComputerSystem")),
+    ]:
+        with pytest.raises(pywbem.CIMError) as refused:
+            act()
+        assert refused.value.status_code == pywbem.CIM_ERR_ACCESS_DENIED
+        for words in (operation, "needs the role", "`vera` has the role viewer"):
+            assert words in refused.value.status_description
+
+
+def test_a_context_belongs_to_its_user(guarded):
+    viewer, other = guarded.connect("vera", "vera's secret"), guarded.connect("carl", "plain")
+    context = viewer.OpenEnumerateInstances("KVM_ComputerSystem", MaxObjectCount=1).context
+    for act in (
+        lambda: other.PullInstancesWithPath(context, MaxObjectCount=1),
+        lambda: other.CloseEnumeration(context),
+    ):
+        with pytest.raises(pywbem.CIMError) as refused:
+            act()
+        assert refused.value.status_code == pywbem.CIM_ERR_INVALID_ENUMERATION_CONTEXT
+        assert "user" in refused.value.status_description
+    # Neither attempt cost the context anything.
+    assert len(viewer.PullInstancesWithPath(context, MaxObjectCount=9).instances) == 3
 
 
 def test_wbemcli_with_a_password(guarded):
