@@ -9,8 +9,8 @@ use std::{
 
 /// A CIM element name (class, property, method, parameter, qualifier).
 ///
-/// Non-empty; begins with a letter, `_` or a character from U+0080 on, followed by those or digits
-/// (DSP0004 annex A). Compared, ordered and hashed without regard to ASCII case; `Display` shows it
+/// Non-empty; begins with a letter, `_` or a character from U+0080 to U+FFEF, followed by those or
+/// digits (DSP0004 annex A). Compared, ordered and hashed without regard to ASCII case; `Display` shows it
 /// as it was written. Cheap to clone.
 #[derive(Clone)]
 pub struct CimName(Text);
@@ -55,8 +55,8 @@ impl CimName {
 }
 
 fn is_name(text: &str) -> bool {
-    let letter =
-        |c: char| c.is_ascii_alphabetic() || c == '_' || (c >= '\u{80}' && c != '\u{feff}');
+    let foreign = |c: char| ('\u{80}'..='\u{ffef}').contains(&c) && c != '\u{feff}';
+    let letter = |c: char| c.is_ascii_alphabetic() || c == '_' || foreign(c);
     let mut chars = text.chars();
     chars.next().is_some_and(letter) && chars.all(|c| letter(c) || c.is_ascii_digit())
 }
@@ -112,8 +112,13 @@ impl fmt::Debug for CimName {
 }
 
 fn hash_folded<H: Hasher>(text: &str, state: &mut H) {
-    for byte in text.bytes() {
-        state.write_u8(byte.to_ascii_lowercase());
+    // In pieces: a hasher takes a slice faster than its bytes.
+    for piece in text.as_bytes().chunks(32) {
+        let mut folded = [0; 32];
+        for (to, from) in folded.iter_mut().zip(piece) {
+            *to = from.to_ascii_lowercase();
+        }
+        state.write(&folded[..piece.len()]);
     }
     state.write_u8(0xff);
 }

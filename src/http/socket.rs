@@ -139,9 +139,7 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let unfilled = buffer.initialize_unfilled();
-        let length = when_ready!(self, cx, poll_read_ready, |stream| stream.try_read(unfilled))?;
-        buffer.advance(length);
+        when_ready!(self, cx, poll_read_ready, |stream| stream.try_read_buf(buffer))?;
         Poll::Ready(Ok(()))
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use crate::{
-    cim::{CimName, DataType, Instance, InstanceOptions, Property, Value},
+    cim::{CimName, Class, Instance, InstanceOptions, Property},
     repository::Repository,
 };
 
@@ -15,15 +15,14 @@ pub(super) struct Shaper {
     options: InstanceOptions,
     /// The class whose properties alone are shown: DeepInheritance is false.
     only: Option<CimName>,
-    shapes: HashMap<CimName, Vec<Slot>>,
+    shapes: HashMap<CimName, Option<Shape>>,
 }
 
-/// A property that is shown.
-struct Slot {
-    name: CimName,
-    ty: DataType,
-    default: Option<Value>,
-    class_origin: Option<CimName>,
+/// What is shown of the instances of a class.
+struct Shape {
+    class: Arc<Class>,
+    /// Which of its properties.
+    shown: Vec<usize>,
 }
 
 impl Shaper {
@@ -45,52 +44,46 @@ impl Shaper {
     /// provider set nothing.
     pub(super) fn shape(&mut self, instance: Instance) -> Instance {
         if !self.shapes.contains_key(&instance.class) {
-            let slots = self.slots(&instance.class);
-            self.shapes.insert(instance.class.clone(), slots);
+            let shape = self.shape_of(&instance.class);
+            self.shapes.insert(instance.class.clone(), shape);
         }
-        let slots = &self.shapes[&instance.class];
         let Instance { class, path, mut properties } = instance;
-        let properties = slots
-            .iter()
-            .map(|slot| {
-                let set = properties.iter_mut().find(|property| property.name == slot.name);
+        let Some(shape) = &self.shapes[&class] else {
+            return Instance { class, path, properties: Vec::new() };
+        };
+        let shown = shape.shown.iter().map(|&index| &shape.class.properties[index]);
+        let properties = shown
+            .map(|declared| {
+                let set = properties.iter_mut().find(|property| property.name == declared.name);
                 let value = match set {
                     Some(property) => property.value.take(),
-                    None => slot.default.clone(),
+                    None => declared.default.clone(),
                 };
+                let origin = declared.class_origin.as_ref();
+                let origin = origin.filter(|_| self.options.include_class_origin);
                 Property {
-                    name: slot.name.clone(),
-                    ty: slot.ty.clone(),
+                    name: declared.name.clone(),
+                    ty: declared.ty.clone(),
                     value,
-                    class_origin: slot.class_origin.clone(),
+                    class_origin: origin.cloned(),
                 }
             })
             .collect();
         Instance { class, path, properties }
     }
 
-    fn slots(&self, class: &CimName) -> Vec<Slot> {
-        let Some(class) = self.repository.class(class) else {
-            return Vec::new();
-        };
-        let only = self.only.as_ref().and_then(|only| self.repository.class(only));
+    fn shape_of(&self, class: &CimName) -> Option<Shape> {
+        let class = self.repository.class(class)?;
+        let only = self.only.as_ref().and_then(|only| self.repository.class_ref(only));
         let listed = |name: &CimName| {
             self.options.properties.as_ref().is_none_or(|names| names.contains(name))
         };
-        let shown = class.properties.iter().filter(|property| {
+        let declared = class.properties.iter().enumerate();
+        let shown = declared.filter(|(_, property)| {
             listed(&property.name)
-                && only.as_ref().is_none_or(|only| only.property(&property.name).is_some())
+                && only.is_none_or(|only| only.property(&property.name).is_some())
         });
-        shown
-            .map(|property| Slot {
-                name: property.name.clone(),
-                ty: property.ty.clone(),
-                default: property.default.clone(),
-                class_origin: match self.options.include_class_origin {
-                    true => property.class_origin.clone(),
-                    false => None,
-                },
-            })
-            .collect()
+        let shown = shown.map(|(index, _)| index).collect();
+        Some(Shape { class, shown })
     }
 }

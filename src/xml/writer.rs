@@ -5,6 +5,7 @@
 //! those that [`Tag::empty`] is for: wbemcli can't read the short form of others.
 
 use super::reader::is_xml;
+use crate::cim::CimName;
 
 pub(super) struct Writer<'b> {
     out: &'b mut Vec<u8>,
@@ -79,6 +80,10 @@ impl<'b> Writer<'b> {
     }
 
     fn escape(&mut self, text: &str, place: Place) {
+        // Hardly any text needs it, and without a branch for each byte that is soon found out.
+        if !text.bytes().fold(false, |odd, byte| odd | is_odd(byte)) {
+            return self.raw(text);
+        }
         let mut written = 0;
         for (at, byte) in text.bytes().enumerate() {
             let (replacement, length) = match byte {
@@ -103,6 +108,11 @@ impl<'b> Writer<'b> {
     }
 }
 
+/// Whether some text with this byte is not written as it is.
+fn is_odd(byte: u8) -> bool {
+    byte < b' ' || matches!(byte, b'&' | b'<' | b'>' | b'"' | 0xef)
+}
+
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Place {
     Content,
@@ -117,6 +127,23 @@ impl Tag<'_, '_> {
         self.writer.raw("=\"");
         self.writer.escape(value, Place::Attribute);
         self.writer.raw("\"");
+        self
+    }
+
+    /// Adds an attribute that is a CIM name; there is nothing to escape in one.
+    pub(super) fn with_name(self, name: &str, value: &CimName) -> Self {
+        self.plain(name, value.as_str())
+    }
+
+    /// Adds an attribute that is a word of our own, with nothing to escape.
+    pub(super) fn with_word(self, name: &str, value: &'static str) -> Self {
+        self.plain(name, value)
+    }
+
+    fn plain(self, name: &str, value: &str) -> Self {
+        for part in [" ", name, "=\"", value, "\""] {
+            self.writer.raw(part);
+        }
         self
     }
 

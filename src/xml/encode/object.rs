@@ -5,7 +5,7 @@ use crate::cim::{ArrayKind, CimName, DataType, Instance, Property, Qualifier, Va
 
 /// INSTANCE; its path is not part of it.
 pub(in crate::xml) fn instance(writer: &mut Writer<'_>, instance: &Instance) {
-    writer.tag("INSTANCE").with("CLASSNAME", instance.class.as_str()).open();
+    writer.tag("INSTANCE").with_name("CLASSNAME", &instance.class).open();
     for Property { name, ty, value, class_origin } in &instance.properties {
         // wbemcli knows no EmbeddedObject of arrays and gives up on the whole reply. Only an array that
         // holds something needs it, and those it never asks for.
@@ -64,11 +64,14 @@ pub(super) fn property(writer: &mut Writer<'_>, property: &PropertyParts<'_>) {
     } else {
         "PROPERTY"
     };
-    let tag = writer.tag(element).with("NAME", property.name.as_str());
+    let tag = writer.tag(element).with_name("NAME", property.name);
     let tag = if is_reference {
         tag.with_some("REFERENCECLASS", ty.reference_class.as_ref().map(CimName::as_str))
     } else {
-        tag.with_some("TYPE", value::type_name(Some(ty), value))
+        match value::type_name(Some(ty), value) {
+            Some(word) => tag.with_word("TYPE", word),
+            None => tag,
+        }
     };
     let tag = match ty.array {
         ArrayKind::Fixed(size) if !is_reference => tag.with("ARRAYSIZE", &size.to_string()),

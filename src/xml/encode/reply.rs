@@ -6,13 +6,16 @@ use super::{
 };
 use crate::cim::{CimError, DataType, ParamValue, Reply, Scalar, Value};
 
+/// Enough for most replies.
+const ROOM: usize = 4096;
+
 /// Encodes the reply to one call.
 pub fn encode_reply(
     envelope: &Envelope<'_>,
     answer: &Result<Reply, CimError>,
     style: &Style,
 ) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(1024);
+    let mut bytes = Vec::with_capacity(ROOM);
     if let Ok(Reply::Objects(kind, objects)) = answer {
         let encoder = ListEncoder::new(*envelope, *kind, style);
         encoder.begin(&mut bytes);
@@ -38,7 +41,7 @@ pub fn encode_class_reply<'c>(
     envelope: &Envelope<'_>,
     classes: impl IntoIterator<Item = &'c [u8]>,
 ) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(1024);
+    let mut bytes = Vec::with_capacity(ROOM);
     let mut writer = Writer::new(&mut bytes);
     envelope.open(&mut writer);
     writer.open("IRETURNVALUE");
