@@ -34,7 +34,7 @@ use super::{
 };
 use crate::{
     cim::{self, CimError, Namespace},
-    ops::{Answer, Context, Meter, OperationType, Principal},
+    ops::{Answer, Context, Meter, OperationType, Principal, Space},
     xml::{
         self, Call, DecodeError, FalseBoolean, Limit, RequestBody, RequestMessage, Style, Target,
     },
@@ -201,10 +201,7 @@ impl Service {
     }
 
     fn style(&self, parts: &Parts, host: &str, call: &Call) -> Style {
-        let namespace = match &call.target {
-            Target::Namespace(namespace) => Some(namespace),
-            Target::Object(path) => path.namespace(),
-        };
+        let namespace = namespace(call);
         let falses = match self.shared.pywbem_booleans {
             PywbemBooleans::Auto if is_pywbem(parts) => FalseBoolean::EmptyValue,
             PywbemBooleans::Auto | PywbemBooleans::Off => FalseBoolean::Standard,
@@ -229,7 +226,7 @@ impl Service {
         let failed = CimError::new(cim::StatusCode::Failed, "internal error");
         let request = match std::mem::replace(&mut call.request, Err(failed.clone())) {
             Ok(request) => request,
-            Err(error) => return (Answer::Whole(Err(error)), call),
+            Err(error) => return (Answer::Whole(Err(in_its_namespace(error, &call))), call),
         };
         let cancelled = context.cancelled.clone();
         // If this future is dropped, the connection broke.
@@ -321,6 +318,23 @@ impl Service {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response
+    }
+}
+
+/// Where the call is to be done.
+fn namespace(call: &Call) -> Option<&Namespace> {
+    match &call.target {
+        Target::Namespace(namespace) => Some(namespace),
+        Target::Object(path) => path.namespace(),
+    }
+}
+
+/// The error of a call whose parameters are wrong. What they would mean is the namespace's affair, so
+/// one that does not exist comes first (DSP0200 §5.3.2).
+fn in_its_namespace(error: CimError, call: &Call) -> CimError {
+    match (error.status, namespace(call).map(Space::find)) {
+        (cim::StatusCode::InvalidParameter, Some(Err(no_namespace))) => no_namespace,
+        _ => error,
     }
 }
 

@@ -488,7 +488,7 @@ fn describe(scalar: &Scalar) -> String {
 }
 
 /// The beginning of a text, on one line.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     let mut shown: String = text.escape_debug().take(MAX_SHOWN).collect();
     if text.chars().count() > MAX_SHOWN {
         shown.push('…');

@@ -19,7 +19,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{ObjectStream, Space};
+use super::{ObjectStream, Space, conform::shown};
 use crate::cim::{CimError, ListKind, Object, StatusCode};
 
 /// What open enumerations may cost.
@@ -231,9 +231,13 @@ impl Contexts {
         fits: impl Fn(&Entry) -> bool,
     ) -> Result<Uuid, CimError> {
         let invalid = || {
+            let context = shown(context);
             CimError::new(
                 StatusCode::InvalidEnumerationContext,
-                "the enumeration context is not open for this user, namespace and operation",
+                format!(
+                    "the enumeration context `{context}` is not open for this user, namespace and \
+                     operation"
+                ),
             )
         };
         let id = Uuid::try_parse(context.trim()).map_err(|_| invalid())?;

@@ -1,6 +1,6 @@
 //! Queries and filters over lists (DSP0200 §5.3.2.20, §5.3.2.24.1).
 
-use super::core::Core;
+use super::{conform::shown, core::Core};
 use crate::{
     cim::{CimError, CimName, Class, Instance, OpenOptions, StatusCode},
     query::{self, Filter, Language, Query, QueryError, Schema},
@@ -88,7 +88,7 @@ impl Core {
 }
 
 fn unknown_language(language: &str, known: &str) -> CimError {
-    let language: String = language.escape_debug().take(64).collect();
+    let language = shown(language);
     let text = format!("query language `{language}` is not supported: {known}");
     CimError::new(StatusCode::QueryLanguageNotSupported, text)
 }

@@ -158,7 +158,11 @@ def test_the_parameters_are_right_otherwise(daemon, operation):
 
 @each_operation
 def test_a_namespace_that_is_not_there(daemon, operation):
-    check(daemon, operation, all_of(operation), INVALID_NAMESPACE, "root/nowhere", namespace=("root", "nowhere"))
+    nowhere = {"namespace": ("root", "nowhere")}
+    check(daemon, operation, all_of(operation), INVALID_NAMESPACE, "root/nowhere", **nowhere)
+    # Whatever else is wrong: what is right depends on where it is.
+    for wrong in ([], [("Frobnicate", "")], all_of(operation) * 2):
+        check(daemon, operation, wrong, INVALID_NAMESPACE, "root/nowhere", **nowhere)
 
 
 @each_operation

@@ -320,7 +320,7 @@ def test_a_context_that_is_not_the_clients(connection, operation):
         return getattr(connection, operation)(context, **count)
 
     for text in ("", "nonsense", "00000000-0000-4000-8000-000000000000"):
-        check(lambda: use((text, "root/virt")), INVALID_CONTEXT, "enumeration context")  # noqa: B023
+        check(lambda: use((text, "root/virt")), INVALID_CONTEXT, f"enumeration context `{text}`")  # noqa: B023
     mine = opened(connection).context
     check(lambda: use((mine[0], "root/interop")), INVALID_CONTEXT, "namespace")
     check(lambda: use((mine[0], "root/nowhere")), INVALID_NAMESPACE, "root/nowhere")
