@@ -6,6 +6,7 @@ filters and subscriptions in test_subscriptions.py.
 
 import pytest
 import pywbem
+from harness import Gate
 
 FAILED = pywbem.CIM_ERR_FAILED
 INVALID_NAMESPACE = pywbem.CIM_ERR_INVALID_NAMESPACE
@@ -198,6 +199,32 @@ def test_a_property_that_cannot_be_set(daemon, name, content, status, words):
         check(lambda: asked(set_property(daemon, path, name, content)), status, *words)
     finally:
         interop.DeleteInstance(path)
+
+
+def test_what_of_a_job_cannot_be_changed(start_daemon, config, checks):
+    checks.clear()
+    daemon = start_daemon(config)
+    connection = daemon.connect()
+    job = Gate(connection).migrate("old")
+    before = connection.GetInstance(job)
+    for name, content, status in [
+        ("Status", "<VALUE>Wonderful</VALUE>", NOT_SUPPORTED),
+        ("JobState", "<VALUE>8</VALUE>", NOT_SUPPORTED),
+        ("InstanceID", "<VALUE>other</VALUE>", INVALID_PARAMETER),
+        ("TimeBeforeRemoval", "<VALUE>20260101000000.000000+000</VALUE>", INVALID_PARAMETER),
+        ("TimeBeforeRemoval", "<VALUE>soon</VALUE>", TYPE_MISMATCH),
+        ("DeleteOnCompletion", "", INVALID_PARAMETER),
+        ("Priority", "<VALUE>-1</VALUE>", TYPE_MISMATCH),
+    ]:
+        check(lambda: asked(set_property(daemon, job, name, content)), status, name)  # noqa: B023
+    for change, status in [
+        ({"Status": "Wonderful"}, NOT_SUPPORTED),
+        ({"NoSuch": "x"}, INVALID_PARAMETER),
+        ({"DeleteOnCompletion": "maybe"}, INVALID_PARAMETER),
+    ]:
+        check(lambda: connection.ModifyInstance(instance(job, **change)), status, *change)  # noqa: B023
+    for name in ("DeleteOnCompletion", "TimeBeforeRemoval", "Priority"):
+        assert connection.GetInstance(job)[name] == before[name]
 
 
 def test_a_property_that_is_not_there(daemon):
