@@ -209,6 +209,11 @@ def test_filters_and_flags(model, seed):
         source = link[2] if rng.random() < 0.8 else model.instances[rng.choice(sorted(model.instances))].path
         wanted, flags, qualifiers = some_filter(rng, model, link), some_flags(rng, model), rng.choice([True, False])
         number = check(model, source, wanted, flags, qualifiers)
+        # A source may be named in any namespace: old clients begin elsewhere.
+        elsewhere = source.copy()
+        elsewhere.namespace = rng.choice([*NAMESPACES, "root/cimv2"])
+        found = model.connection.AssociatorNames(elsewhere, **wanted)
+        assert sorted(map(place, found)) == sorted(model.expected(source, wanted)[0])
         numbers.add(min(number, 2))
     assert numbers == {0, 1, 2}, "none, one and several: else these filters are of no use"
 
