@@ -53,12 +53,14 @@ def crowded(tmp_path_factory, config):
     home = tmp_path_factory.mktemp("crowded")
     source = driver_host(home / "many.xml", {f"g{number:05}": "shut off" for number in range(GUESTS)})
     daemon = Daemon(home, re.sub(r'uri = "test://[^"]*source.xml"', f'uri = "{source}"', config)).start()
-    # One object only: what a list had cost would not come back to be counted.
-    opened = daemon.connect().OpenEnumerateInstancePaths(CLASS, MaxObjectCount=1)
-    assert len(opened.paths) == 1
-    daemon.connect().CloseEnumeration(opened.context)
-    yield daemon
-    daemon.stop()
+    try:
+        # One object only: what a list had cost would not come back to be counted.
+        opened = daemon.connect().OpenEnumerateInstancePaths(CLASS, MaxObjectCount=1)
+        assert len(opened.paths) == 1
+        daemon.connect().CloseEnumeration(opened.context)
+        yield daemon
+    finally:
+        daemon.stop()
 
 
 @contextlib.contextmanager

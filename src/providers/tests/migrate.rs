@@ -209,6 +209,8 @@ async fn a_job_under_way_is_shown_with_all_that_belongs_to_it() {
     let result = world.get(result.path.clone().unwrap()).await.unwrap();
     let call = result.value(&name("PostCallIndication")).and_then(Value::as_instance).unwrap();
     has(call, &[("MethodName", "MigrateVirtualSystemToHost"), ("ReturnValue", "4096")]);
+    let of = call.value(&name("SourceInstanceModelPath")).and_then(Value::as_str).unwrap();
+    assert!(of.starts_with(&format!("{SERVICE}.")), "{of}");
 
     let again = world.run(to_host(Vec::new())).await;
     fails(again, StatusCode::Failed, "the guest is being migrated already, by job");
