@@ -22,7 +22,7 @@ pub use class::{
 };
 pub use datetime::{DateTime, DateTimeError};
 pub use instance::{Instance, Property};
-pub use name::{CimName, NameError, Namespace};
+pub use name::{CimName, NameError, Namespace, begins_name, continues_name};
 pub use operation::{
     AssociationFilter, ClassOptions, InstanceOptions, ListKind, Object, OpenOptions, Operation,
     ParamValue, Reply, Request,

@@ -54,11 +54,20 @@ impl CimName {
     }
 }
 
+/// Whether a name may begin with `c`.
+pub fn begins_name(c: char) -> bool {
+    let foreign = ('\u{80}'..='\u{ffef}').contains(&c) && c != '\u{feff}';
+    c.is_ascii_alphabetic() || c == '_' || foreign
+}
+
+/// Whether `c` may follow in a name.
+pub fn continues_name(c: char) -> bool {
+    begins_name(c) || c.is_ascii_digit()
+}
+
 fn is_name(text: &str) -> bool {
-    let foreign = |c: char| ('\u{80}'..='\u{ffef}').contains(&c) && c != '\u{feff}';
-    let letter = |c: char| c.is_ascii_alphabetic() || c == '_' || foreign(c);
     let mut chars = text.chars();
-    chars.next().is_some_and(letter) && chars.all(|c| letter(c) || c.is_ascii_digit())
+    chars.next().is_some_and(begins_name) && chars.all(continues_name)
 }
 
 impl PartialEq for CimName {
@@ -214,7 +223,7 @@ mod tests {
 
     #[test]
     fn what_is_no_name_is_refused() {
-        for text in ["", "1a", "a b", "a.b", "a\0", "-"] {
+        for text in ["", "1a", "a b", "a.b", "a\0", "-", "\u{feff}a", "a\u{fff0}", "\u{279d2}"] {
             assert_eq!(CimName::parse(text), Err(NameError(text.to_owned())), "{text:?}");
         }
     }

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use super::Problem;
+use crate::cim::{begins_name, continues_name};
 
 /// How far the text must be MOF.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -139,15 +140,9 @@ impl<'t> Lexer<'t> {
     /// A name at the current place.
     fn identifier(&mut self) -> Option<&'t str> {
         let rest = &self.text[self.position..];
-        let is_part = |c: char, first: bool| {
-            c.is_ascii_alphabetic()
-                || c == '_'
-                || (!first && c.is_ascii_digit())
-                || (c >= '\u{80}' && c != '\u{feff}')
-        };
         let end = rest
             .char_indices()
-            .find(|&(index, c)| !is_part(c, index == 0))
+            .find(|&(index, c)| !(begins_name(c) || index > 0 && continues_name(c)))
             .map_or(rest.len(), |(index, _)| index);
         self.position += end;
         (end > 0).then_some(&rest[..end])

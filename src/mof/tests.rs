@@ -698,6 +698,14 @@ proptest! {
     }
 
     #[test]
+    fn no_character_panics_in_the_place_of_a_name(c in any::<char>()) {
+        for text in [format!("instance of {c} {{}};"), format!("instance of A {{ {c} = 1; }};")] {
+            let read = parse_instance(&text);
+            prop_assert_eq!(read.is_ok(), CimName::parse(&c.to_string()).is_ok(), "{}", text);
+        }
+    }
+
+    #[test]
     fn no_sequence_of_tokens_panics(words in prop::collection::vec(prop::sample::select(&[
         "class", "A", "{", "}", "[", "]", "(", ")", ";", ":", "=", ",", "instance", "of", "as", "$A",
         "uint8", "string", "REF", "1", "-2.5", "\"x\"", "'c'", "NULL", "true", "Key", "Qualifier",

@@ -1,6 +1,7 @@
 //! Text → tokens, for all three languages.
 
 use super::{Dialect, QueryError, ast::Position};
+use crate::cim::{begins_name, continues_name};
 
 /// One token.
 #[derive(Clone, Debug, PartialEq)]
@@ -104,10 +105,8 @@ impl<'a> Lexer<'a> {
 
     fn next(&mut self) -> Result<Token, QueryError> {
         let Some(c) = self.peek() else { return Ok(Token::End) };
-        if is_name_start(c) {
-            return Ok(Token::Word(
-                self.take(|c| is_name_start(c) || c.is_ascii_digit()).to_owned(),
-            ));
+        if begins_name(c) {
+            return Ok(Token::Word(self.take(continues_name).to_owned()));
         }
         if self.begins_number() {
             return self.number();
@@ -201,8 +200,8 @@ impl<'a> Lexer<'a> {
 
     /// `123x` is neither a number nor a name.
     fn no_name_after(&mut self, start: usize, position: usize) -> Result<(), QueryError> {
-        if self.peek().is_some_and(is_name_start) {
-            self.take(|c| is_name_start(c) || c.is_ascii_digit());
+        if self.peek().is_some_and(begins_name) {
+            self.take(continues_name);
             return Err(self.error(position, "a number", &self.text[start..self.offset]));
         }
         Ok(())
@@ -273,9 +272,4 @@ impl<'a> Lexer<'a> {
         }
         Ok(())
     }
-}
-
-/// As in `cim::CimName`.
-fn is_name_start(c: char) -> bool {
-    c.is_ascii_alphabetic() || c == '_' || (c >= '\u{80}' && c != '\u{feff}' && !c.is_whitespace())
 }

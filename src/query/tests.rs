@@ -379,6 +379,10 @@ fn mistakes_are_named_with_their_place() {
     cql("SELECT FROM T_Base", "at character 8: expected a property or `*`, found `FROM`");
     cql("SELECT * T_Base", "at character 10: expected FROM, found `T_Base`");
     cql("SELECT * FROM", "at character 14: expected a class name, found the end");
+    cql(
+        "SELECT * FROM \u{279d2}",
+        "at character 15: expected a name, a literal or an operator, found `\u{279d2}`",
+    );
     cql("SELECT * FROM 'x'", "at character 15: expected a class name, found `'x'`");
     cql("SELECT * FROM T_Base WERE x", "at character 27: expected WHERE or the end, found `x`");
     cql(
