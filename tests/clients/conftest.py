@@ -12,7 +12,10 @@ import harness  # noqa: E402  (the path comes first)
 
 sys.path.insert(0, str(harness.REPOSITORY / "tests" / "testbed"))
 
+from moving import Mover, Truth, slow_link, traces  # noqa: E402
+from twohosts import network  # noqa: E402
 from twohosts.bed import Bed, missing  # noqa: E402
+from twohosts.guest import Spec  # noqa: E402
 
 GUESTS = {"web": "running", "old": "paused", "db": "shut off", "asleep": "saved"}
 
@@ -98,14 +101,78 @@ def start_daemon(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def bed(tmp_path_factory):
-    """Two real libvirt hosts."""
+def bed(request, tmp_path_factory):
+    """Two real libvirt hosts; KEEPALIVE of the module is theirs."""
     if reasons := missing():
         pytest.skip("; ".join(reasons))
     bed = Bed(tmp_path_factory.mktemp("b") / "bed")
-    bed.up()
+    with pytest.MonkeyPatch.context() as patch:
+        if keepalive := getattr(request.module, "KEEPALIVE", None):
+            patch.setenv("TESTBED_KEEPALIVE", keepalive)
+        bed.up()
     yield bed
     bed.down()
+
+
+@pytest.fixture(scope="module")
+def shared_mover(bed):
+    mover = Mover(bed).start()
+    yield mover
+    mover.close()
+
+
+@pytest.fixture
+def mover(shared_mover):
+    """A daemon that many tests share."""
+    shared_mover.checks.clear()
+    yield shared_mover
+    shared_mover.checks.clear()
+    assert traces(shared_mover) == []
+
+
+@pytest.fixture
+def own_mover(bed):
+    """Starts a daemon configured for one test."""
+    movers = []
+
+    def start(migration="", builtin=""):
+        movers.append(Mover(bed, migration, builtin).start())
+        return movers[-1]
+
+    yield start
+    for mover in movers:
+        try:
+            assert traces(mover) == []
+        finally:
+            mover.close()
+
+
+@pytest.fixture
+def make_guest(bed):
+    """Defines and starts a guest on hosta; gives the guest and the truth about it."""
+    guests = []
+
+    def make(spec=Spec(), name="web"):
+        guest = bed.guest(name)
+        guests.append(guest)
+        guest.define(bed.a, spec)
+        guest.start(bed.a)
+        guest.wait_for_tick(bed.a, 2)
+        return guest, Truth(guest)
+
+    yield make
+    network.restore(bed.a, bed.b)
+    for host in bed.hosts:
+        host.start_libvirtd()
+    for guest in guests:
+        guest.remove()
+
+
+@pytest.fixture
+def link(bed):
+    """A link on which a busy guest never arrives."""
+    with slow_link(bed):
+        yield
 
 
 @pytest.fixture

@@ -1,7 +1,9 @@
 """Migrations between the two hosts of the test bed, asked for through a real daemon on hosta."""
 
 import contextlib
+import os
 import shutil
+import signal
 import socket
 import tempfile
 import threading
@@ -112,9 +114,15 @@ class Mover:
         self.connection = pywbem.WBEMConnection(url, default_namespace=harness.NAMESPACE, timeout=120)
         return self
 
+    def pid(self):
+        """The daemon's own; `testbed run` is its parent."""
+        parent = self.daemon.process.pid
+        (child,) = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+        return int(child)
+
     def kill(self):
         """As the kernel would for want of memory: nothing is told to anybody."""
-        self.daemon.process.kill()
+        os.kill(self.pid(), signal.SIGKILL)
         self.daemon.process.wait()
 
     def stop(self):
@@ -172,6 +180,14 @@ class Mover:
 
         assert wait_until(flows, 60), describe(self.job(path))
 
+    def wait_for_status(self, path, beginning):
+        """For what is no phase of its own to a client: a restart's steps."""
+
+        def arrived():
+            return self.job(path)["JobStatus"].startswith(beginning)
+
+        assert wait_until(arrived, 60), f"{describe(self.job(path))}\n{self.daemon.log()}"
+
     def abort(self, path, state=4):
         """RequestStateChange: 4 terminate, 5 kill."""
         value, _ = self.connection.InvokeMethod("RequestStateChange", path, RequestedState=pywbem.Uint16(state))
@@ -208,6 +224,14 @@ class Truth:
         assert self.guest.state(other) == "absent", self.describe()
         self.is_whole()
 
+    def settled_at(self, host):
+        """As `at`, for a guest that was started again and counts from one."""
+        bed = self.guest.bed
+        other = bed.b if host is bed.a else bed.a
+        assert self.guest.state(host) == "running", self.describe()
+        assert self.guest.is_persistent(host), self.describe()
+        assert self.guest.state(other) == "absent", self.describe()
+
     def is_whole(self):
         account = self.guest.account()
         assert account.whole, f"{account}\n{self.describe()}"
@@ -238,6 +262,58 @@ def frozen(host):
         yield
     finally:
         host.run("kill", "-CONT", pid, check=False)
+
+
+@contextlib.contextmanager
+def hooked(host, operation):
+    """The host's libvirt does not get past `operation` of any guest."""
+    hook, go = "/etc/libvirt/hooks/qemu", "/run/go-on"
+    script = f'[ "$2" != {operation} ] || while [ ! -e {go} ]; do sleep 0.05; done'
+    host.run("sh", "-c", f"mkdir -p ${{0%/*}}; printf '#!/bin/sh\\n%s\\n' \"$1\" >$0; chmod +x $0", hook, script)
+    # It looks for hooks when it starts.
+    host.stop_libvirtd()
+    host.start_libvirtd()
+    try:
+        yield
+    finally:
+        host.run("touch", go)
+        host.stop_libvirtd()
+        host.run("rm", "-f", hook, go)
+        host.start_libvirtd()
+
+
+@contextlib.contextmanager
+def undefinable(host, guest):
+    """The host's libvirt hangs when it writes the guest's definition: the file is a pipe that nobody reads."""
+    pipe = f"/etc/libvirt/qemu/{guest}.xml.new"
+    host.run("mkfifo", pipe)
+    try:
+        yield
+    finally:
+        # A writer that waits is let go; a definition in a pipe is an error to libvirt.
+        host.run("sh", "-c", f"timeout 1 cat {pipe}; rm -f {pipe}")
+
+
+@contextlib.contextmanager
+def not_undefinable(host, guest):
+    """The host's libvirt can't remove the guest's definition: the file is busy."""
+    path = f"/etc/libvirt/qemu/{guest}.xml"
+    host.run("mount", "--bind", path, path)
+    try:
+        yield
+    finally:
+        host.run("umount", path)
+
+
+@contextlib.contextmanager
+def no_autostart(host, guest):
+    """The host's libvirt can't let the guest start with the host: something is in its place."""
+    path = f"/etc/libvirt/qemu/autostart/{guest}.xml"
+    host.run("mkdir", "-p", path)
+    try:
+        yield
+    finally:
+        host.run("rmdir", path)
 
 
 def traces(mover):

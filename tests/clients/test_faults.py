@@ -5,16 +5,11 @@ ran twice nor lost memory, the job says the truth, and nothing is left behind.
 """
 
 import subprocess
-import sys
 import threading
 
-import harness
 import pytest
 import pywbem
-
-sys.path.insert(0, str(harness.REPOSITORY / "tests" / "testbed"))
-
-from moving import (  # noqa: E402  (the path comes first)
+from moving import (
     BUSY,
     CANCELLED,
     CHECKING,
@@ -27,94 +22,17 @@ from moving import (  # noqa: E402  (the path comes first)
     RESTART,
     SWITCHING,
     Mover,
-    Truth,
     describe,
     failed,
     frozen,
-    slow_link,
     succeeded,
-    traces,
 )
-from twohosts import network  # noqa: E402
-from twohosts.bed import Bed, missing  # noqa: E402
-from twohosts.guest import Spec, guest_uuid  # noqa: E402
-from twohosts.host import wait_until  # noqa: E402
+from twohosts import network
+from twohosts.guest import Spec, guest_uuid
+from twohosts.host import wait_until
 
-reasons = missing()
-pytestmark = pytest.mark.skipif(bool(reasons), reason="; ".join(reasons) or "never")
-
-
-@pytest.fixture(scope="module")
-def bed(tmp_path_factory):
-    # A dead peer is noticed within seconds, not half a minute.
-    patch = pytest.MonkeyPatch()
-    patch.setenv("TESTBED_KEEPALIVE", "1 3")
-    bed = Bed(tmp_path_factory.mktemp("b") / "bed")
-    bed.up()
-    yield bed
-    bed.down()
-    patch.undo()
-
-
-@pytest.fixture(scope="module")
-def shared_mover(bed):
-    mover = Mover(bed).start()
-    yield mover
-    mover.close()
-
-
-@pytest.fixture
-def mover(shared_mover):
-    """A daemon that many tests share."""
-    shared_mover.checks.clear()
-    yield shared_mover
-    shared_mover.checks.clear()
-    assert traces(shared_mover) == []
-
-
-@pytest.fixture
-def own_mover(bed):
-    """Starts a daemon configured for one test."""
-    movers = []
-
-    def start(migration="", builtin=""):
-        movers.append(Mover(bed, migration, builtin).start())
-        return movers[-1]
-
-    yield start
-    for mover in movers:
-        try:
-            assert traces(mover) == []
-        finally:
-            mover.close()
-
-
-@pytest.fixture
-def make_guest(bed):
-    """Defines and starts a guest on hosta; gives the guest and the truth about it."""
-    guests = []
-
-    def make(spec=Spec(), name="web"):
-        guest = bed.guest(name)
-        guests.append(guest)
-        guest.define(bed.a, spec)
-        guest.start(bed.a)
-        guest.wait_for_tick(bed.a, 2)
-        return guest, Truth(guest)
-
-    yield make
-    network.restore(bed.a, bed.b)
-    for host in bed.hosts:
-        host.start_libvirtd()
-    for guest in guests:
-        guest.remove()
-
-
-@pytest.fixture
-def link(bed):
-    """A link on which a busy guest never arrives."""
-    with slow_link(bed):
-        yield
+# A dead peer is noticed within seconds, not half a minute.
+KEEPALIVE = "1 3"
 
 
 # ---------------------------------------------------------------------- a destination that does not want it
