@@ -15,6 +15,10 @@ impl Schema for Repository {
     fn is_a(&self, class: &CimName, ancestor: &CimName) -> bool {
         class == ancestor || Repository::is_a(self, class, ancestor)
     }
+
+    fn is_declared_below(&self, class: &CimName, property: &CimName) -> bool {
+        Repository::is_declared_below(self, class, property)
+    }
 }
 
 /// What picks instances out of a list.
@@ -77,11 +81,7 @@ impl Core {
         }
         let filter = Filter::parse(text).map_err(invalid)?;
         if let Some(class) = class {
-            match filter.check(class, &*self.repository) {
-                // A subclass may have it; where none has, it is NULL.
-                Ok(()) | Err(QueryError::UnknownProperty { .. }) => {}
-                Err(error) => return Err(invalid(error)),
-            }
+            filter.check(class, &*self.repository).map_err(invalid)?;
         }
         Ok(Some(Selector::Filter(filter)))
     }

@@ -13,7 +13,7 @@ use crate::cim::{
 };
 
 pub(super) fn query(query: &Query, schema: &dyn Schema) -> Result<(), QueryError> {
-    let checker = Checker::new(&query.from, query.from_at, schema)?;
+    let checker = Checker::new(&query.from, query.from_at, schema, Reach::Class)?;
     if let Columns::Listed(columns) = &query.columns {
         for column in columns {
             checker.chain(column)?;
@@ -27,7 +27,7 @@ pub(super) fn filter(
     class: &CimName,
     schema: &dyn Schema,
 ) -> Result<(), QueryError> {
-    Checker::new(class, Position(1), schema)?.expr(condition)
+    Checker::new(class, Position(1), schema, Reach::Subclasses)?.expr(condition)
 }
 
 /// What is known of a value before there is one.
@@ -68,14 +68,29 @@ struct Shape {
 
 const UNKNOWN: Shape = Shape { kind: Kind::Unknown, array: false };
 
+/// Whose properties may be named.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Reach {
+    /// Those of the class alone.
+    Class,
+    /// Also those that only a subclass has: its instances are filtered as well, in others they are NULL.
+    Subclasses,
+}
+
 struct Checker<'a> {
     class: &'a Class,
     schema: &'a dyn Schema,
+    reach: Reach,
 }
 
 impl<'a> Checker<'a> {
-    fn new(class: &CimName, at: Position, schema: &'a dyn Schema) -> Result<Self, QueryError> {
-        Ok(Self { class: known_class(schema, class, at)?, schema })
+    fn new(
+        class: &CimName,
+        at: Position,
+        schema: &'a dyn Schema,
+        reach: Reach,
+    ) -> Result<Self, QueryError> {
+        Ok(Self { class: known_class(schema, class, at)?, schema, reach })
     }
 
     fn expr(&self, expr: &Expr) -> Result<(), QueryError> {
@@ -192,7 +207,9 @@ impl<'a> Checker<'a> {
             // why only the first class and a scope can tell that there is no such property.
             let certain = position == 0 || step.scope.is_some();
             declaration = class.and_then(|class| class.property(&step.property));
-            if let (true, None, Some(class)) = (certain, declaration, class) {
+            if let (true, None, Some(class)) = (certain, declaration, class)
+                && !self.reaches(class, step)
+            {
                 return Err(QueryError::UnknownProperty {
                     position: step.at.0,
                     class: class.name.clone(),
@@ -206,6 +223,13 @@ impl<'a> Checker<'a> {
             class = declaration.and_then(|declaration| self.embedded_class(declaration));
         }
         Ok((shape, declaration))
+    }
+
+    /// Whether the step names a property that only subclasses of the class have, and may.
+    fn reaches(&self, class: &Class, step: &Step) -> bool {
+        self.reach == Reach::Subclasses
+            && step.scope.is_none()
+            && self.schema.is_declared_below(&class.name, &step.property)
     }
 
     /// The class whose instances the property embeds, if its declaration says so.

@@ -27,7 +27,7 @@ mod tests;
 
 use std::fmt;
 
-use ast::{Columns, Expr, Position};
+use ast::{Chain, Columns, Expr, Position};
 pub use error::{PatternError, QueryError};
 
 use crate::cim::{CimName, Class, Instance};
@@ -55,6 +55,9 @@ pub trait Schema {
         }
         false
     }
+
+    /// Whether a subclass of that class declares that property.
+    fn is_declared_below(&self, class: &CimName, property: &CimName) -> bool;
 }
 
 /// A language of SELECT statements.
@@ -158,6 +161,17 @@ impl Query {
         }
     }
 
+    /// The properties that the select list names; `None` if it names all, as with the class itself.
+    pub fn selected(&self) -> Option<Vec<CimName>> {
+        match &self.columns {
+            Columns::All => None,
+            Columns::Listed(columns) => {
+                let first = |column: &Chain| column.steps.first().map(|step| step.property.clone());
+                columns.iter().map(first).collect()
+            }
+        }
+    }
+
     /// Leaves of the instance what the select list names. Where it names a property of an embedded
     /// instance, the embedded instance stays with that property alone.
     pub fn project(&self, instance: Instance, schema: &dyn Schema) -> Instance {
@@ -208,9 +222,8 @@ impl Filter {
     /// [`Query::check`] does.
     ///
     /// # Errors
-    /// [`QueryError`] that names the culprit and its place. A property that the class does not have
-    /// may be one of a subclass: a caller that also returns those can let
-    /// [`QueryError::UnknownProperty`] pass, for an absent property is NULL.
+    /// [`QueryError`] that names the culprit and its place. A property that only a subclass has is
+    /// none: in the instances that do not have it, it is NULL.
     pub fn check(&self, class: &CimName, schema: &dyn Schema) -> Result<(), QueryError> {
         check::filter(&self.condition, class, schema)
     }

@@ -22,6 +22,11 @@ impl Schema for Model {
     fn class(&self, name: &CimName) -> Option<&Class> {
         self.0.iter().find(|class| class.name == *name)
     }
+
+    fn is_declared_below(&self, class: &CimName, property: &CimName) -> bool {
+        let below = |it: &&Class| it.name != *class && self.is_a(&it.name, class);
+        self.0.iter().filter(below).any(|it| it.property(property).is_some())
+    }
 }
 
 fn name(text: &str) -> CimName {
@@ -539,6 +544,18 @@ fn the_schema_finds_what_can_not_be() {
     );
     refused(None, "Tags = {1, 'x'}", "at character 8: an array has elements of one type");
     refused(None, "Nope = 1", "at character 1: class `T_Base` has no property `Nope`");
+}
+
+#[test]
+fn a_filter_may_name_properties_of_subclasses_and_nothing_else() {
+    let check =
+        |text: &str| Filter::parse(text).expect("a filter").check(&name("T_Base"), &model());
+    assert_eq!(check("Extra = 3"), Ok(()));
+    // One that only some instances have does not end the check.
+    let error = check("Extra = 3 OR Size = 'x'").expect_err("a number is no string");
+    assert!(error.to_string().contains("`Size` (a number)"), "{error}");
+    let error = check("Extra = 3 AND Nope = 1").expect_err("nobody has it");
+    assert!(error.to_string().contains("has no property `Nope`"), "{error}");
 }
 
 #[test]

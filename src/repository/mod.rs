@@ -139,6 +139,13 @@ impl Repository {
         self.below(self.subclasses(name))
     }
 
+    /// Whether a class that inherits from that one declares the property.
+    pub fn is_declared_below(&self, class: &CimName, property: &CimName) -> bool {
+        self.descendants(class)
+            .filter_map(|name| self.classes.get(name))
+            .any(|entry| entry.declared.property(property).is_some())
+    }
+
     /// The classes given and all that inherit from them, superclasses first.
     fn below<'a>(&'a self, names: &'a [CimName]) -> impl Iterator<Item = &'a CimName> {
         let mut open: Vec<&CimName> = names.iter().rev().collect();

@@ -86,7 +86,6 @@ def test_nothing_at_all_is_the_end(connection):
         ("Name LIKE '.*e.*'", ["asleep", "web"]),
         ("Name = 'web' OR Name = 'db'", ["db", "web"]),
         ("ANY OperationalStatus = 15", ["asleep", "db"]),
-        ("NoSuchProperty = 2", []),
         ("ElementName = NULL", []),
     ],
 )
@@ -106,6 +105,7 @@ def open_with(connection, **options):
     [
         ({**FQL, "FilterQuery": "EnabledState ="}, pywbem.CIM_ERR_INVALID_QUERY, "character"),
         ({**FQL, "FilterQuery": "EnabledState = 'x'"}, pywbem.CIM_ERR_INVALID_QUERY, "at character 14: `EnabledState` (a number) can't be compared with `'x'` (a string)"),
+        ({**FQL, "FilterQuery": "Nmae = 'web'"}, pywbem.CIM_ERR_INVALID_QUERY, "at character 1: class `KVM_ComputerSystem` has no property `Nmae`"),
         ({"FilterQueryLanguage": "SQL", "FilterQuery": "1"}, pywbem.CIM_ERR_QUERY_LANGUAGE_NOT_SUPPORTED, "SQL"),
         (FQL, pywbem.CIM_ERR_INVALID_PARAMETER, "FilterQuery"),
         ({"FilterQuery": "Name = 'x'"}, pywbem.CIM_ERR_INVALID_PARAMETER, "FilterQueryLanguage"),
@@ -210,5 +210,7 @@ def test_the_class_of_a_query_comes_on_request(connection):
     opened = connection.OpenQueryInstances(
         "WQL", f"SELECT Name FROM {CLASS}", ReturnQueryResultClass=True, MaxObjectCount=9
     )
-    assert opened.query_result_class is not None
+    assert list(opened.query_result_class.properties) == ['Name']
+    assert not opened.query_result_class.methods
+    assert all(list(it.properties) == ['Name'] for it in opened.instances)
     assert sorted(it["Name"] for it in opened.instances) == ["asleep", "db", "old", "web"]

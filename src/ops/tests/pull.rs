@@ -102,7 +102,7 @@ async fn a_context_is_for_one_user_one_namespace_and_one_kind_of_pull() {
         Operation::EnumerationCount { context: context.clone() },
     ] {
         let request = Request { namespace: namespace("root/virt"), operation };
-        fails(collect(server.execute(&other, request).await).await, GONE.0, GONE.1);
+        fails(server.execute(&other, request).await.collect().await, GONE.0, GONE.1);
     }
     for nonsense in ["", "1", "\u{1F600}", &context[1..]] {
         fails(run(&server, pull(nonsense, 1)).await, GONE.0, GONE.1);
@@ -280,6 +280,12 @@ async fn a_query_is_pulled_with_its_result_class() {
             query_result_class: Some(class),
         } => {
             assert_eq!((objects.len(), class.name.as_str()), (2, "KVM_ComputerSystem"));
+            // It describes the objects that are there: what was selected, and nothing else.
+            let [Object::Instance(first), _] = objects.as_slice() else { panic!("{objects:?}") };
+            assert_eq!(shown(first), ["Name"]);
+            let declared: Vec<_> = class.properties.iter().map(|it| it.name.as_str()).collect();
+            assert_eq!(declared, ["Name"]);
+            assert!(class.methods.is_empty());
         }
         other => panic!("{other:?}"),
     }
