@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use virtcimd::{
     cim::{ClassOptions, Namespace, Reply},
     repository::Repository,
-    xml::{Envelope, FalseBoolean, Style, encode_reply},
+    xml::{EmbeddedArrays, Envelope, FalseBoolean, Style, encode_reply},
 };
 
 fn main() -> Result<()> {
@@ -28,6 +28,7 @@ fn main() -> Result<()> {
         host: "localhost".to_owned(),
         namespace: Namespace::parse("root/virt")?,
         false_booleans: FalseBoolean::default(),
+        embedded_arrays: EmbeddedArrays::default(),
     };
     for (operation, reply) in [
         ("EnumerateClasses", Reply::Classes(classes)),

@@ -77,9 +77,17 @@ pub struct CimError {
 }
 
 impl CimError {
-    /// An error with that description.
+    /// The most characters of a description. It may repeat what a client sent, which may be megabytes.
+    pub const MAX_DESCRIPTION: usize = 4096;
+
+    /// An error with that description, cut where it is too long to be read by anybody.
     pub fn new(status: StatusCode, description: impl Into<String>) -> Self {
-        Self { status, description: description.into() }
+        let mut description = description.into();
+        if let Some((end, _)) = description.char_indices().nth(Self::MAX_DESCRIPTION) {
+            description.truncate(end);
+            description.push('…');
+        }
+        Self { status, description }
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     http::{
-        AuthMode, AuthOptions, Limits, ListenAddress, Listener, Options, PywbemBooleans, TlsFiles,
+        AuthMode, AuthOptions, Limits, ListenAddress, Listener, Options, TlsFiles, Workaround,
         users,
     },
     ops::Role,
@@ -27,7 +27,7 @@ impl Choice for Role {
     const WORDS: &'static [(&'static str, Self)] = users::ROLES;
 }
 
-impl Choice for PywbemBooleans {
+impl Choice for Workaround {
     const WORDS: &'static [(&'static str, Self)] = &[("auto", Self::Auto), ("off", Self::Off)];
 }
 
@@ -61,7 +61,8 @@ pub(super) fn read(
         judge(&listen, listener, place, &mode, allow_cleartext, tls.is_some());
     }
     listen.finish();
-    let pywbem_booleans = compatibility.or("pywbem-booleans", PywbemBooleans::Auto);
+    let pywbem_booleans = compatibility.or("pywbem-booleans", Workaround::Auto);
+    let wbemcli_arrays = compatibility.or("wbemcli-arrays", Workaround::Auto);
     Options {
         listeners: listeners.into_iter().map(|setting| setting.value).collect(),
         allow_cleartext,
@@ -69,6 +70,7 @@ pub(super) fn read(
         auth: auth_options(auth, mode),
         limits: server_limits(limits),
         pywbem_booleans,
+        wbemcli_arrays,
     }
 }
 
@@ -229,6 +231,7 @@ fn server_limits(limits: &mut Section<'_>) -> Limits {
     let mut bytes = |key, default| limits.optional::<Bytes>(key).map_or(default, |bytes| bytes.0);
     let header_size = bytes("header-size", defaults.header_size);
     let body_size = bytes("body-size", defaults.body_size);
+    let class_cache = bytes("class-cache", defaults.class_cache);
     let answer_buffer = bytes("answer-buffer", defaults.answer_buffer);
     Limits {
         connections: limits.or("connections", defaults.connections),
@@ -241,6 +244,7 @@ fn server_limits(limits: &mut Section<'_>) -> Limits {
         body_time: time(limits, "body-time", defaults.body_time),
         idle_time: time(limits, "idle-time", defaults.idle_time),
         send_time: time(limits, "send-time", defaults.send_time),
+        class_cache,
         answer_buffer,
         logins: limits.or("logins", defaults.logins),
         failed_logins: limits.or("failed-logins", defaults.failed_logins),

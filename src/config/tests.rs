@@ -124,6 +124,7 @@ fn every_key_of_the_design_is_understood() {
         keep = "1h"
         [compatibility]
         pywbem-booleans = "off"
+        wbemcli-arrays = "off"
         check-failure = "error"
         [indications]
         max-filters = 7

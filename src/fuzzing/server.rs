@@ -15,8 +15,8 @@ use crate::{
     },
     repository::Repository,
     xml::{
-        FalseBoolean, Limits, ListEncoder, RequestBody, RequestMessage, Style, decode_reply,
-        decode_request, encode_reply,
+        ClassesEncoder, EmbeddedArrays, FalseBoolean, Limits, ListEncoder, RequestBody,
+        RequestMessage, Style, decode_reply, decode_request, encode_class, encode_reply,
     },
 };
 
@@ -56,6 +56,7 @@ async fn answer(operations: &Operations, message: RequestMessage, context: &mut 
         host: "localhost".to_owned(),
         namespace: request.namespace.clone(),
         false_booleans: FalseBoolean::Standard,
+        embedded_arrays: EmbeddedArrays::Told,
     };
     let envelope = message.envelope(call);
     let bytes = match operations.execute(&caller(), request).await {
@@ -71,6 +72,17 @@ async fn answer(operations: &Operations, message: RequestMessage, context: &mut 
             encoder.begin(&mut bytes);
             while let Some(object) = objects.next().await {
                 encoder.object(&object.expect("nothing breaks off here"), &mut bytes);
+            }
+            encoder.end(&mut bytes);
+            bytes
+        }
+        Answer::Classes(mut list) => {
+            let encoder = ClassesEncoder::new(envelope);
+            let mut bytes = Vec::new();
+            encoder.begin(&mut bytes);
+            while let Some(name) = list.next_name() {
+                let text = encode_class(&list.class(&name), EmbeddedArrays::Told);
+                encoder.class(&text, &mut bytes);
             }
             encoder.end(&mut bytes);
             bytes

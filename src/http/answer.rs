@@ -5,6 +5,7 @@ use std::{
     future::Future,
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Instant,
 };
@@ -16,13 +17,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{
+    classes::ClassTexts,
     head::{CIM_EXTENSION, encode_percent},
     wire::WireHandle,
 };
 use crate::{
     cim::{CimError, ListKind},
-    ops::{Meter, ObjectStream},
-    xml::{Call, ListEncoder, RequestMessage, Style},
+    ops::{ClassList, Meter, ObjectStream},
+    xml::{Call, ClassesEncoder, ListEncoder, RequestMessage, Style},
 };
 
 /// Bytes of a streamed answer that are sent together.
@@ -153,10 +155,15 @@ impl Body for AnswerBody {
     }
 }
 
+/// What a list is of.
+pub(super) enum Listed {
+    Objects(ListKind, ObjectStream),
+    Classes(ClassList, Arc<ClassTexts>),
+}
+
 /// A list that is encoded as far as the client reads.
 pub(super) struct List {
-    pub(super) kind: ListKind,
-    pub(super) objects: ObjectStream,
+    pub(super) listed: Listed,
     pub(super) message: RequestMessage,
     pub(super) call: Box<Call>,
     pub(super) style: Style,
@@ -184,7 +191,13 @@ impl List {
     /// Encodes until the list ends, or more than `limit` bytes are there.
     pub(super) async fn begin(mut self, limit: usize) -> Beginning {
         let mut bytes = Vec::with_capacity(CHUNK);
-        self.encoder().begin(&mut bytes);
+        let envelope = self.message.envelope(&self.call);
+        match self.listed {
+            Listed::Objects(kind, _) => {
+                ListEncoder::new(envelope, kind, &self.style).begin(&mut bytes);
+            }
+            Listed::Classes(..) => ClassesEncoder::new(envelope).begin(&mut bytes),
+        }
         match self.extend(&mut bytes, limit).await {
             Progress::More => Beginning::Part(self, bytes),
             Progress::Complete => Beginning::Whole(bytes),
@@ -192,23 +205,36 @@ impl List {
         }
     }
 
-    /// Encodes objects until `bytes` holds more than `limit`.
+    /// Encodes what is listed until `bytes` holds more than `limit`.
     async fn extend(&mut self, bytes: &mut Vec<u8>, limit: usize) -> Progress {
-        while bytes.len() <= limit {
-            match self.objects.next().await {
-                Some(Ok(object)) => self.encoder().object(&object, bytes),
-                Some(Err(error)) => return Progress::Failed(error),
-                None => {
-                    self.encoder().end(bytes);
-                    return Progress::Complete;
+        let Self { listed, message, call, style } = self;
+        let envelope = message.envelope(call);
+        match listed {
+            Listed::Objects(kind, objects) => {
+                let encoder = ListEncoder::new(envelope, *kind, style);
+                while bytes.len() <= limit {
+                    match objects.next().await {
+                        Some(Ok(object)) => encoder.object(&object, bytes),
+                        Some(Err(error)) => return Progress::Failed(error),
+                        None => {
+                            encoder.end(bytes);
+                            return Progress::Complete;
+                        }
+                    }
+                }
+            }
+            Listed::Classes(classes, texts) => {
+                let encoder = ClassesEncoder::new(envelope);
+                while bytes.len() <= limit {
+                    let Some(text) = texts.next(classes, style.embedded_arrays) else {
+                        encoder.end(bytes);
+                        return Progress::Complete;
+                    };
+                    encoder.class(&text, bytes);
                 }
             }
         }
         Progress::More
-    }
-
-    fn encoder(&self) -> ListEncoder<'_> {
-        ListEncoder::new(self.message.envelope(&self.call), self.kind, &self.style)
     }
 }
 

@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header, request:
 use super::{Limits, refusal::Refusal};
 use crate::{
     cim::{Namespace, ObjectPath},
-    xml::{Call, RequestMessage, Target},
+    xml::{Call, Target},
 };
 
 /// The extension that CIM operations are, in the words of RFC 2774.
@@ -215,8 +215,7 @@ fn single<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h HeaderVal
 impl Announcement {
     /// Compares with what the body turned out to be. Case does not count, and neither do hosts; of
     /// an instance's keys every client has its own spelling, so they are not compared.
-    pub(super) fn compare(&self, message: &RequestMessage, call: &Call) -> Result<(), Refusal> {
-        self.compare_protocol(&message.protocol_version)?;
+    pub(super) fn compare(&self, call: &Call) -> Result<(), Refusal> {
         if !self.method.trim().eq_ignore_ascii_case(&call.name) {
             return Err(Refusal::header_mismatch(format!(
                 "the CIMMethod header says {}, the body {}",
@@ -460,7 +459,8 @@ mod tests {
         headers.extend(version.map(|version| ("CIMProtocolVersion", version)));
         let headers = parts("POST", "/", &headers).headers;
         let announcement = announcement(&headers, &Manner::Post).unwrap();
-        announcement.compare(&message, call).is_ok()
+        announcement.compare_protocol(&message.protocol_version).is_ok()
+            && announcement.compare(call).is_ok()
     }
 
     #[test]

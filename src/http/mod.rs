@@ -14,6 +14,7 @@
 
 mod answer;
 mod auth;
+mod classes;
 mod head;
 mod listener;
 mod options;
@@ -28,15 +29,15 @@ mod wire;
 
 pub use listener::{BindError, Inherited, Listeners};
 pub use options::{
-    AuthMode, AuthOptions, Limits, ListenAddress, Listener, Options, PywbemBooleans, TlsFiles,
+    AuthMode, AuthOptions, Limits, ListenAddress, Listener, Options, TlsFiles, Workaround,
 };
 pub use server::{Server, ServerError};
 
 use std::sync::Arc;
 
 use crate::{
-    cim::Request,
-    ops::{Answer, Context, Operations, Statistics},
+    cim::{CimError, Request},
+    ops::{Answer, Context, Misread, Operations, Statistics},
     sys::BoxFuture,
 };
 
@@ -46,6 +47,9 @@ pub trait Handler: Send + Sync + 'static {
     /// [`Context::cancelled`] says so.
     fn execute<'a>(&'a self, ctx: &'a Context, request: Request) -> BoxFuture<'a, Answer>;
 
+    /// What the caller is told of a request whose parameters cannot be read, with this error.
+    fn refuse(&self, ctx: &Context, request: Misread<'_>, error: CimError) -> CimError;
+
     /// Where operations are counted.
     fn statistics(&self) -> &Arc<Statistics>;
 }
@@ -53,6 +57,10 @@ pub trait Handler: Send + Sync + 'static {
 impl Handler for Operations {
     fn execute<'a>(&'a self, ctx: &'a Context, request: Request) -> BoxFuture<'a, Answer> {
         Box::pin(Self::execute(self, ctx, request))
+    }
+
+    fn refuse(&self, ctx: &Context, request: Misread<'_>, error: CimError) -> CimError {
+        Self::refuse(self, ctx, request, error)
     }
 
     fn statistics(&self) -> &Arc<Statistics> {

@@ -20,7 +20,9 @@ pub struct Options {
     /// The limits.
     pub limits: Limits,
     /// Whether false boolean output parameters are written as pywbem understands them.
-    pub pywbem_booleans: PywbemBooleans,
+    pub pywbem_booleans: Workaround,
+    /// Whether classes are written without what their arrays embed for wbemcli.
+    pub wbemcli_arrays: Workaround,
 }
 
 /// One address to listen on.
@@ -85,12 +87,12 @@ pub enum AuthMode {
     None,
 }
 
-/// How booleans are written to pywbem (DESIGN.md §3).
+/// Whether a defect of one client is met (DESIGN.md §3).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum PywbemBooleans {
-    /// An empty VALUE for a false output parameter if the User-Agent is pywbem's.
+pub enum Workaround {
+    /// For that client; everybody else gets what the standards say.
     Auto,
-    /// `FALSE`, to everybody.
+    /// For nobody.
     Off,
 }
 
@@ -118,6 +120,8 @@ pub struct Limits {
     pub idle_time: Duration,
     /// How long a client may read nothing of an answer that is being sent.
     pub send_time: Duration,
+    /// Bytes of encoded classes that are kept for those who ask for them again.
+    pub class_cache: NonZeroUsize,
     /// Bytes of a streamed answer that are held back to give it a Content-Length; a longer one is
     /// sent in chunks.
     pub answer_buffer: NonZeroUsize,
@@ -144,6 +148,8 @@ impl Default for Limits {
             // pywbem keeps connections and does not retry on one that was closed.
             idle_time: Duration::from_secs(120),
             send_time: Duration::from_secs(60),
+            // All classes inside the program, with one set of flags, are 2 MiB.
+            class_cache: count(4 << 20),
             answer_buffer: count(64 << 10),
             logins: count(2),
             failed_logins: count(30),

@@ -7,6 +7,10 @@ use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 
 use super::{answer::AnswerBody, auth::Denial};
 
+/// The most characters of a detail. It may repeat what a client sent, and stands in a header, where each
+/// of its bytes may take three: clients read lines of 64 KiB at most.
+const MAX_DETAIL: usize = 1000;
+
 /// A request that is refused as a whole.
 #[derive(Debug)]
 pub(super) struct Refusal {
@@ -24,7 +28,12 @@ pub(super) const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("POST, 
 impl Refusal {
     /// An answer with a status and a sentence.
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, cim_error: None, detail: detail.into(), header: None }
+        let mut detail = detail.into();
+        if let Some((end, _)) = detail.char_indices().nth(MAX_DETAIL) {
+            detail.truncate(end);
+            detail.push('…');
+        }
+        Self { status, cim_error: None, detail, header: None }
     }
 
     /// An answer with a CIMError header.

@@ -19,6 +19,7 @@ use tracing::{Instrument, debug, debug_span, warn};
 use super::{
     Handler, ListenAddress, Options,
     auth::Authenticator,
+    classes::ClassTexts,
     listener::{Accepted, Bound, Listeners},
     peer::{Origin, Peer},
     service::{Service, Shared},
@@ -93,6 +94,8 @@ impl Server {
             limits: options.limits.clone(),
             xml_limits,
             pywbem_booleans: options.pywbem_booleans,
+            wbemcli_arrays: options.wbemcli_arrays,
+            class_texts: Arc::new(ClassTexts::new(options.limits.class_cache.get())),
             requests: Semaphore::new(options.limits.requests.get()),
             operations: TaskTracker::new(),
             stopping: CancellationToken::new(),

@@ -24,9 +24,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, error};
 
 use super::{
-    Handler, Limits, PywbemBooleans,
-    answer::{self, AnswerBody, Beginning, List, Streamed},
+    Handler, Limits, Workaround,
+    answer::{self, AnswerBody, Beginning, List, Listed, Streamed},
     auth::Authenticator,
+    classes::ClassTexts,
     head::{self, Announcement, CIM_EXTENSION, Manner},
     peer::Peer,
     refusal::{ALLOWED_METHODS, Refusal},
@@ -34,9 +35,10 @@ use super::{
 };
 use crate::{
     cim::{self, CimError, Namespace},
-    ops::{Answer, Context, Meter, OperationType, Principal, Space},
+    ops::{Answer, Context, Meter, Misread, OperationType, Principal},
     xml::{
-        self, Call, DecodeError, FalseBoolean, Limit, RequestBody, RequestMessage, Style, Target,
+        self, Call, DecodeError, EmbeddedArrays, FalseBoolean, Limit, RequestBody, RequestMessage,
+        Style, Target,
     },
 };
 
@@ -55,7 +57,9 @@ pub(super) struct Shared {
     pub(super) authenticator: Arc<Authenticator>,
     pub(super) limits: Limits,
     pub(super) xml_limits: xml::Limits,
-    pub(super) pywbem_booleans: PywbemBooleans,
+    pub(super) pywbem_booleans: Workaround,
+    pub(super) wbemcli_arrays: Workaround,
+    pub(super) class_texts: Arc<ClassTexts>,
     /// One permit for each operation that may run.
     pub(super) requests: Semaphore,
     /// Running operations.
@@ -157,7 +161,7 @@ impl Service {
         let request_size = bytes.len();
         drop(bytes);
         let (message, call) = simple(message)?;
-        announcement.compare(&message, &call)?;
+        announcement.compare(&call)?;
         let meter = self.meter(&call, begun, request_size);
         let context = Context {
             principal,
@@ -165,7 +169,7 @@ impl Service {
             host: host.unwrap_or_else(|| "localhost".to_owned()),
             cancelled: CancellationToken::new(),
         };
-        let style = self.style(parts, &context.host, &call);
+        let style = self.style(parts, &context.host, &message, &call);
         let (answer, call) = self.execute(context, call, &meter).await;
         drop(permit);
         let body = self.encode(parts, message, call, style, answer).await.metered(meter);
@@ -200,11 +204,15 @@ impl Service {
         Meter::start(self.shared.handler.statistics(), operation, begun, request_size)
     }
 
-    fn style(&self, parts: &Parts, host: &str, call: &Call) -> Style {
+    fn style(&self, parts: &Parts, host: &str, message: &RequestMessage, call: &Call) -> Style {
         let namespace = namespace(call);
         let falses = match self.shared.pywbem_booleans {
-            PywbemBooleans::Auto if is_pywbem(parts) => FalseBoolean::EmptyValue,
-            PywbemBooleans::Auto | PywbemBooleans::Off => FalseBoolean::Standard,
+            Workaround::Auto if is_pywbem(parts) => FalseBoolean::EmptyValue,
+            Workaround::Auto | Workaround::Off => FalseBoolean::Standard,
+        };
+        let arrays = match self.shared.wbemcli_arrays {
+            Workaround::Auto if is_wbemcli(parts, message) => EmbeddedArrays::Untold,
+            Workaround::Auto | Workaround::Off => EmbeddedArrays::Told,
         };
         Style {
             host: host.to_owned(),
@@ -212,6 +220,7 @@ impl Service {
                 Namespace::parse("root").expect("the constant is a namespace's name")
             }),
             false_booleans: falses,
+            embedded_arrays: arrays,
         }
     }
 
@@ -226,7 +235,14 @@ impl Service {
         let failed = CimError::new(cim::StatusCode::Failed, "internal error");
         let request = match std::mem::replace(&mut call.request, Err(failed.clone())) {
             Ok(request) => request,
-            Err(error) => return (Answer::Whole(Err(in_its_namespace(error, &call))), call),
+            Err(error) => {
+                let misread = match &call.target {
+                    Target::Namespace(namespace) => Misread::Operation(&call.name, namespace),
+                    Target::Object(object) => Misread::Method(&call.name, object),
+                };
+                let error = self.shared.handler.refuse(&context, misread, error);
+                return (Answer::Whole(Err(error)), call);
+            }
         };
         let cancelled = context.cancelled.clone();
         // If this future is dropped, the connection broke.
@@ -276,14 +292,15 @@ impl Service {
         style: Style,
         answer: Answer,
     ) -> AnswerBody {
-        let (kind, objects) = match answer {
+        let listed = match answer {
             Answer::Whole(reply) => {
                 let bytes = xml::encode_reply(&message.envelope(&call), &reply, &style);
                 return AnswerBody::whole(bytes.into());
             }
-            Answer::Stream(kind, objects) => (kind, objects),
+            Answer::Stream(kind, objects) => Listed::Objects(kind, objects),
+            Answer::Classes(list) => Listed::Classes(list, Arc::clone(&self.shared.class_texts)),
         };
-        let list = List { kind, objects, message, call, style };
+        let list = List { listed, message, call, style };
         match list.begin(self.shared.limits.answer_buffer.get()).await {
             Beginning::Whole(bytes) => AnswerBody::whole(bytes.into()),
             Beginning::Failed(list, error) => {
@@ -329,15 +346,6 @@ fn namespace(call: &Call) -> Option<&Namespace> {
     }
 }
 
-/// The error of a call whose parameters are wrong. What they would mean is the namespace's affair, so
-/// one that does not exist comes first (DSP0200 §5.3.2).
-fn in_its_namespace(error: CimError, call: &Call) -> CimError {
-    match (error.status, namespace(call).map(Space::find)) {
-        (cim::StatusCode::InvalidParameter, Some(Err(no_namespace))) => no_namespace,
-        _ => error,
-    }
-}
-
 /// Whether the body was read to its end.
 async fn drain(body: Incoming) -> bool {
     let read = Limited::new(body, DRAIN_BYTES).collect();
@@ -348,6 +356,11 @@ async fn drain(body: Incoming) -> bool {
 fn is_pywbem(parts: &Parts) -> bool {
     let agent = parts.headers.get(header::USER_AGENT).map_or(&b""[..], HeaderValue::as_bytes);
     agent.starts_with(b"python-requests/") || agent.starts_with(b"pywbem/")
+}
+
+/// Whether the client is wbemcli, which does not say so: it numbers every message like this.
+fn is_wbemcli(parts: &Parts, message: &RequestMessage) -> bool {
+    message.id == "4711" && !parts.headers.contains_key(header::USER_AGENT)
 }
 
 /// Whether the client said that it reads trailers.
@@ -390,7 +403,7 @@ fn decode(
     let bad = |cim_error, detail| Refusal::cim(StatusCode::BAD_REQUEST, cim_error, detail);
     let unsupported =
         |cim_error, detail| Refusal::cim(StatusCode::NOT_IMPLEMENTED, cim_error, detail);
-    xml::decode_request(bytes, limits).map_err(|error| {
+    let refuse = |error: DecodeError| {
         let detail = error.to_string();
         match error {
             DecodeError::NotWellFormed { .. } => bad("request-not-well-formed", detail),
@@ -403,14 +416,14 @@ fn decode(
             DecodeError::TooLarge { .. } => bad("request-not-valid", detail),
             DecodeError::UnsupportedCimVersion(_) => unsupported("unsupported-cim-version", detail),
             DecodeError::UnsupportedDtdVersion(_) => unsupported("unsupported-dtd-version", detail),
-            DecodeError::UnsupportedProtocolVersion(version) => {
-                match announcement.compare_protocol(&version) {
-                    Err(mismatch) => mismatch,
-                    Ok(()) => unsupported("unsupported-protocol-version", detail),
-                }
+            DecodeError::UnsupportedProtocolVersion(_) => {
+                unsupported("unsupported-protocol-version", detail)
             }
         }
-    })
+    };
+    let opened = xml::open_request(bytes, limits).map_err(refuse)?;
+    announcement.compare_protocol(opened.protocol_version())?;
+    opened.decode().map_err(refuse)
 }
 
 /// The one call of a message.

@@ -3,11 +3,13 @@
 
 use tracing::info;
 
-use super::{Answer, Context};
-use crate::cim::{Operation, ParamValue, Reply, Scalar, Value};
+use super::{Answer, Context, Misread, Role, authorise::needed_by};
+use crate::cim::{CimError, Operation, ParamValue, Reply, Scalar, Value};
 
-/// How much of a value a record repeats.
+/// How much of a name or a value a record repeats, in characters.
 const MAX_SHOWN: usize = 256;
+/// How many parameters a record repeats; no method has that many.
+const MAX_PARAMETERS: usize = 16;
 
 /// An operation that leaves a record, whatever comes of it: also if its caller hangs up.
 pub(super) struct Record {
@@ -26,10 +28,10 @@ impl Record {
             Operation::InvokeMethod { object, parameters, .. } => {
                 (cut_path(object), show_parameters(parameters))
             }
-            Operation::CreateInstance { instance } => (instance.class.to_string(), String::new()),
+            Operation::CreateInstance { instance } => (cut(instance.class.as_str()), String::new()),
             Operation::ModifyInstance { instance, .. } => {
                 let path = instance.path.as_ref();
-                (path.map_or_else(|| instance.class.to_string(), cut_path), String::new())
+                (path.map_or_else(|| cut(instance.class.as_str()), cut_path), String::new())
             }
             Operation::DeleteInstance { path } | Operation::SetProperty { path, .. } => {
                 (cut_path(path), String::new())
@@ -39,11 +41,33 @@ impl Record {
         Some(Self {
             user: ctx.principal.name.clone(),
             peer: ctx.peer.clone(),
-            operation: operation.name().to_owned(),
+            operation: cut(operation.name()),
             object,
             arguments,
             outcome: None,
         })
+    }
+
+    /// The record of a request whose parameters cannot be read; `None` if it would only have read.
+    pub(super) fn of_misread(ctx: &Context, request: Misread<'_>) -> Option<Self> {
+        let (operation, object) = match request {
+            Misread::Operation(name, _) if needed_by(name) == Role::Viewer => return None,
+            Misread::Operation(name, namespace) => (name, namespace.to_string()),
+            Misread::Method(name, object) => (name, cut_path(object)),
+        };
+        Some(Self {
+            user: ctx.principal.name.clone(),
+            peer: ctx.peer.clone(),
+            operation: cut(operation),
+            object,
+            arguments: String::new(),
+            outcome: None,
+        })
+    }
+
+    /// Ends the record of a request that was not executed.
+    pub(super) fn refuse(mut self, error: &CimError) {
+        self.outcome = Some(cut(&error.to_string()));
     }
 
     /// Ends the record with what came of the operation.
@@ -57,8 +81,8 @@ impl Record {
             Answer::Whole(Ok(Reply::InstanceName(path))) => {
                 format!("made {}", cut(&path.to_string()))
             }
-            Answer::Whole(Ok(_)) | Answer::Stream(..) => "done".to_owned(),
-            Answer::Whole(Err(error)) => error.to_string(),
+            Answer::Whole(Ok(_)) | Answer::Stream(..) | Answer::Classes(_) => "done".to_owned(),
+            Answer::Whole(Err(error)) => cut(&error.to_string()),
         });
     }
 }
@@ -80,15 +104,19 @@ impl Drop for Record {
 
 /// The plain parameters, in order. Embedded instances may hold secrets and are only named.
 fn show_parameters(parameters: &[ParamValue]) -> String {
-    let shown = parameters.iter().map(|parameter| {
+    let mut shown = Vec::new();
+    for parameter in parameters.iter().take(MAX_PARAMETERS) {
         let value = match &parameter.value {
             None => "NULL".to_owned(),
             Some(Value::Array(elements)) => format!("[{} elements]", elements.len()),
             Some(Value::Scalar(scalar)) => show_scalar(scalar),
         };
-        format!("{}={value}", parameter.name)
-    });
-    shown.collect::<Vec<_>>().join(" ")
+        shown.push(format!("{}={value}", cut(parameter.name.as_str())));
+    }
+    if parameters.len() > MAX_PARAMETERS {
+        shown.push(format!("and {} more", parameters.len() - MAX_PARAMETERS));
+    }
+    shown.join(" ")
 }
 
 fn show_scalar(scalar: &Scalar) -> String {

@@ -3,46 +3,62 @@
 use super::{Principal, Role};
 use crate::cim::{CimError, Operation, StatusCode};
 
+/// What everybody may do who is known. That nobody may change classes and qualifiers is told to
+/// everybody.
+const READING: [&str; 31] = [
+    "GetClass",
+    "EnumerateClasses",
+    "EnumerateClassNames",
+    "GetQualifier",
+    "EnumerateQualifiers",
+    "GetInstance",
+    "EnumerateInstances",
+    "EnumerateInstanceNames",
+    "GetProperty",
+    "Associators",
+    "AssociatorNames",
+    "References",
+    "ReferenceNames",
+    "ExecQuery",
+    "OpenEnumerateInstances",
+    "OpenEnumerateInstancePaths",
+    "OpenAssociatorInstances",
+    "OpenAssociatorInstancePaths",
+    "OpenReferenceInstances",
+    "OpenReferenceInstancePaths",
+    "OpenQueryInstances",
+    "PullInstancesWithPath",
+    "PullInstancePaths",
+    "PullInstances",
+    "CloseEnumeration",
+    "EnumerationCount",
+    "CreateClass",
+    "ModifyClass",
+    "DeleteClass",
+    "SetQualifier",
+    "DeleteQualifier",
+];
+/// Subscriptions and finished jobs are all that clients make, change and delete.
+const CHANGING: [&str; 4] = ["CreateInstance", "ModifyInstance", "DeleteInstance", "SetProperty"];
+
 /// The role an operation needs. A method call needs the role its method names.
 pub(super) fn needed(operation: &Operation) -> Role {
     match operation {
-        Operation::GetClass { .. }
-        | Operation::EnumerateClasses { .. }
-        | Operation::EnumerateClassNames { .. }
-        | Operation::GetQualifier { .. }
-        | Operation::EnumerateQualifiers
-        | Operation::GetInstance { .. }
-        | Operation::EnumerateInstances { .. }
-        | Operation::EnumerateInstanceNames { .. }
-        | Operation::GetProperty { .. }
-        | Operation::Associators { .. }
-        | Operation::AssociatorNames { .. }
-        | Operation::References { .. }
-        | Operation::ReferenceNames { .. }
-        | Operation::ExecQuery { .. }
-        | Operation::OpenEnumerateInstances { .. }
-        | Operation::OpenEnumerateInstancePaths { .. }
-        | Operation::OpenAssociatorInstances { .. }
-        | Operation::OpenAssociatorInstancePaths { .. }
-        | Operation::OpenReferenceInstances { .. }
-        | Operation::OpenReferenceInstancePaths { .. }
-        | Operation::OpenQueryInstances { .. }
-        | Operation::PullInstancesWithPath { .. }
-        | Operation::PullInstancePaths { .. }
-        | Operation::PullInstances { .. }
-        | Operation::CloseEnumeration { .. }
-        | Operation::EnumerationCount { .. }
-        | Operation::InvokeMethod { .. } => Role::Viewer,
-        // Subscriptions and finished jobs are all that clients make, change and delete.
-        Operation::CreateInstance { .. }
-        | Operation::ModifyInstance { .. }
-        | Operation::DeleteInstance { .. }
-        | Operation::SetProperty { .. } => Role::Operator,
-        Operation::CreateClass { .. }
-        | Operation::ModifyClass { .. }
-        | Operation::DeleteClass { .. }
-        | Operation::SetQualifier { .. }
-        | Operation::DeleteQualifier { .. } => Role::Admin,
+        Operation::InvokeMethod { .. } => Role::Viewer,
+        intrinsic => needed_by(intrinsic.name()),
+    }
+}
+
+/// The role an intrinsic operation of that name needs, compared without regard to case. What is not
+/// listed needs the highest.
+pub(super) fn needed_by(operation: &str) -> Role {
+    let is_one = |names: &[&str]| names.iter().any(|name| name.eq_ignore_ascii_case(operation));
+    if is_one(&READING) {
+        Role::Viewer
+    } else if is_one(&CHANGING) {
+        Role::Operator
+    } else {
+        Role::Admin
     }
 }
 
@@ -67,6 +83,22 @@ pub(super) fn authorise(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::OperationType;
+
+    #[test]
+    fn who_only_looks_changes_nothing() {
+        let intrinsic = OperationType::all().filter(|it| *it != OperationType::METHOD);
+        for operation in intrinsic.map(OperationType::name) {
+            let instances = ["CreateInstance", "ModifyInstance", "DeleteInstance", "SetProperty"];
+            let role = match operation {
+                "Unknown" => Role::Admin,
+                _ if instances.contains(&operation) => Role::Operator,
+                _ => Role::Viewer,
+            };
+            assert_eq!(needed_by(operation), role, "{operation}");
+            assert_eq!(needed_by(&operation.to_uppercase()), role, "{operation}");
+        }
+    }
 
     #[track_caller]
     fn check(has: Role, needed: Role, allowed: bool) {

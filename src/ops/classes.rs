@@ -1,5 +1,7 @@
 //! Operations on classes and qualifiers (DSP0200 §5.3.2.1 ff.), and association operations on classes.
 
+use std::{sync::Arc, vec};
+
 use super::{
     association::Yield,
     core::{Core, no_class},
@@ -10,7 +12,8 @@ use crate::{
         AssociationFilter, CimError, CimName, Class, ClassOptions, ClassPath, InstanceOptions,
         Object, Reply, StatusCode,
     },
-    repository::Reference,
+    query::Query,
+    repository::{Reference, Repository},
 };
 
 impl Core {
@@ -18,21 +21,23 @@ impl Core {
     pub(super) fn get_class(
         &self,
         name: &CimName,
-        options: &ClassOptions,
-    ) -> Result<Reply, CimError> {
-        let class = self.repository.view(name, options);
-        Ok(Reply::Class(Box::new(class.ok_or_else(|| no_class(StatusCode::NotFound, name))?)))
+        options: ClassOptions,
+    ) -> Result<ClassList, CimError> {
+        let class = self.class(name, StatusCode::NotFound)?;
+        Ok(self.class_list(vec![class.name.clone()], options))
     }
 
-    /// The class that a query's result has, for QueryResultClass.
-    pub(super) fn result_class(&self, name: &CimName) -> Option<Class> {
+    /// The class that a query's result has, for QueryResultClass: the one that it asks for, with the
+    /// properties that it selects. Results have no methods.
+    pub(super) fn result_class(&self, query: &Query) -> Option<Class> {
         let options = ClassOptions {
             local_only: false,
             include_qualifiers: true,
             include_class_origin: false,
-            properties: None,
+            properties: query.selected(),
         };
-        self.repository.view(name, &options)
+        let class = self.repository.view(query.from_class(), &options)?;
+        Some(Class { methods: Vec::new(), ..class })
     }
 
     /// EnumerateClasses.
@@ -40,11 +45,13 @@ impl Core {
         &self,
         below: Option<&CimName>,
         deep: bool,
-        options: &ClassOptions,
-    ) -> Result<Reply, CimError> {
-        let names = self.class_names(below, deep)?;
-        let view = |name| self.repository.view(name, options);
-        Ok(Reply::Classes(names.iter().filter_map(view).collect()))
+        options: ClassOptions,
+    ) -> Result<ClassList, CimError> {
+        Ok(self.class_list(self.class_names(below, deep)?, options))
+    }
+
+    fn class_list(&self, names: Vec<CimName>, options: ClassOptions) -> ClassList {
+        ClassList { repository: Arc::clone(&self.repository), names: names.into_iter(), options }
     }
 
     /// EnumerateClassNames.
@@ -119,6 +126,33 @@ impl Core {
         }
         let object = |name| form.object(self, scope, name);
         Ok(found.into_iter().filter_map(object).collect())
+    }
+}
+
+/// The classes that GetClass or EnumerateClasses answers with. They are made one by one, as they are
+/// sent: all of the DMTF's schema at once would be large.
+#[derive(Debug)]
+pub struct ClassList {
+    repository: Arc<Repository>,
+    names: vec::IntoIter<CimName>,
+    options: ClassOptions,
+}
+
+impl ClassList {
+    /// Which elements of the classes are shown.
+    pub fn options(&self) -> &ClassOptions {
+        &self.options
+    }
+
+    /// The name of the next class.
+    pub fn next_name(&mut self) -> Option<CimName> {
+        self.names.next()
+    }
+
+    /// A class that was named by [`ClassList::next_name`].
+    pub fn class(&self, name: &CimName) -> Class {
+        let class = self.repository.view(name, &self.options);
+        class.expect("names of the repository have classes there")
     }
 }
 

@@ -1,10 +1,14 @@
 //! Calling methods (DSP0200 §5.4).
 
+use std::sync::Arc;
+
 use super::{
-    Context, MethodCall, MethodResult, MethodSpec, authorise::authorise, core::Core,
-    namespaces::Scope, provider::unavailable,
+    Context, InstanceProvider, MethodCall, MethodResult, MethodSpec, ProviderError, Space,
+    authorise::authorise, core::Core, namespaces::Scope, provider::unavailable,
 };
-use crate::cim::{CimError, CimName, Class, Method, ObjectPath, ParamValue, Reply, StatusCode};
+use crate::cim::{
+    CimError, CimName, Class, ClassPath, Method, ObjectPath, ParamValue, Reply, StatusCode,
+};
 
 impl Core {
     /// Calls a method on an instance or on a class; cimtest calls all of them on the class.
@@ -21,13 +25,9 @@ impl Core {
             let text = format!("Unknown Method: {} has no method {name}", class.name);
             CimError::new(StatusCode::MethodNotFound, text)
         })?;
-        let provider = self.registry.instance(scope.space, &class.name);
-        let implemented = |spec: &&MethodSpec| method.name == *spec.name;
-        let found = provider.and_then(|provider| {
-            provider.methods().iter().find(implemented).map(|spec| (provider, spec))
-        });
+        let found = self.implementation(scope.space, &object, method);
         let Some((provider, spec)) = found else {
-            return Err(unavailable(&class.name, &method.name).into());
+            return Err(self.not_here(scope.space, &class.name, method).into());
         };
         authorise(&ctx.principal, spec.role, method.name.as_str())?;
         let arguments = self.conformer().arguments(method, spec.required, parameters)?;
@@ -41,6 +41,33 @@ impl Core {
         };
         let result = provider.invoke(call).await?;
         Ok(self.reply(scope, method, result))
+    }
+
+    /// The method is not called here: but elsewhere, or nowhere.
+    fn not_here(&self, space: Space, class: &CimName, method: &Method) -> ProviderError {
+        let object = ObjectPath::Class(ClassPath::local(class.clone()));
+        let other =
+            |it: &Space| *it != space && self.implementation(*it, &object, method).is_some();
+        match Space::ALL.into_iter().find(other) {
+            Some(there) => {
+                let (name, there, here) = (&method.name, there.name(), space.name());
+                let text = format!("method {name} of {class} is called in {there}, not in {here}");
+                ProviderError::MethodNotAvailable(text)
+            }
+            None => unavailable(class, &method.name),
+        }
+    }
+
+    /// Who implements a method for that class, and what they say of it.
+    pub(super) fn implementation(
+        &self,
+        space: Space,
+        object: &ObjectPath,
+        method: &Method,
+    ) -> Option<(&Arc<dyn InstanceProvider>, &'static MethodSpec)> {
+        let provider = self.registry.instance(space, object.class())?;
+        let spec = provider.methods().iter().find(|spec| method.name == *spec.name)?;
+        Some((provider, spec))
     }
 
     fn conformed_object(&self, class: &Class, object: ObjectPath) -> Result<ObjectPath, CimError> {

@@ -24,6 +24,7 @@ mod core;
 mod embedded;
 mod error;
 mod method;
+mod misread;
 mod namespaces;
 mod operations;
 mod present;
@@ -38,10 +39,12 @@ mod stream;
 mod tests;
 mod write;
 
+pub use classes::ClassList;
 pub use conform::Arguments;
 pub use context::{Context, Principal, Role};
 pub use contexts::PullLimits;
 pub use error::ProviderError;
+pub use misread::Misread;
 pub use namespaces::Space;
 pub use operations::Operations;
 pub use provider::{
@@ -60,4 +63,29 @@ pub enum Answer {
     Whole(Result<Reply, CimError>),
     /// A list that is produced while it is sent.
     Stream(ListKind, ObjectStream),
+    /// Classes that are made while they are sent.
+    Classes(ClassList),
+}
+
+impl Answer {
+    /// All of it, for a caller that does not send it on.
+    ///
+    /// # Errors
+    /// What the operation was refused with, or what broke its list off.
+    pub async fn collect(self) -> Result<Reply, CimError> {
+        match self {
+            Self::Whole(result) => result,
+            Self::Stream(kind, mut stream) => {
+                let mut objects = Vec::new();
+                while let Some(object) = stream.next().await {
+                    objects.push(object?);
+                }
+                Ok(Reply::Objects(kind, objects))
+            }
+            Self::Classes(mut list) => {
+                let names: Vec<_> = std::iter::from_fn(|| list.next_name()).collect();
+                Ok(Reply::Classes(names.iter().map(|name| list.class(name)).collect()))
+            }
+        }
+    }
 }

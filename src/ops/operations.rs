@@ -85,9 +85,12 @@ impl Operations {
         let core = &self.core;
         let whole = |reply| Ok(Answer::Whole(Ok(reply)));
         match operation {
-            Operation::GetClass { class, options } => whole(core.get_class(&class, &options)?),
+            Operation::GetClass { class, options } => {
+                Ok(Answer::Classes(core.get_class(&class, options)?))
+            }
             Operation::EnumerateClasses { class, deep_inheritance, options } => {
-                whole(core.enumerate_classes(class.as_ref(), deep_inheritance, &options)?)
+                let list = core.enumerate_classes(class.as_ref(), deep_inheritance, options)?;
+                Ok(Answer::Classes(list))
             }
             Operation::EnumerateClassNames { class, deep_inheritance } => {
                 whole(core.enumerate_class_names(class.as_ref(), deep_inheritance)?)

@@ -163,7 +163,7 @@ pub struct MethodResult {
     pub out: Vec<(CimName, Value)>,
 }
 
-/// Instances of the class are not for clients to change.
+/// Instances of the class are not for clients to change, wherever they are.
 pub(super) fn unsupported(class: &CimName, what: &str) -> ProviderError {
     ProviderError::NotSupported(format!("instances of {class} cannot be {what}"))
 }

@@ -66,8 +66,7 @@ impl Operations {
                     return Err(CimError::new(StatusCode::InvalidParameter, text));
                 };
                 let query = self.core.query(language, text)?;
-                result_class =
-                    return_class.then(|| self.core.result_class(query.from_class())).flatten();
+                result_class = return_class.then(|| self.core.result_class(&query)).flatten();
                 let class = query.from_class().clone();
                 self.instances(
                     scope.clone(),

@@ -144,6 +144,11 @@ impl Registry {
         self.associations.iter().map(|(space, provider)| (*space, provider))
     }
 
+    /// Where else than in `space` instances or associations of that class live.
+    pub(super) fn elsewhere(&self, space: Space, class: &CimName) -> Option<Space> {
+        Space::ALL.into_iter().find(|it| *it != space && self.server(*it, class).is_some())
+    }
+
     /// The namespace where instances of that class live, `preferred` if it is one of several.
     pub(super) fn home(&self, class: &CimName, preferred: Space) -> Option<Space> {
         let mut homes = self.instances.iter().filter(|(_, provider)| provider.class() == class);

@@ -1,6 +1,8 @@
 //! Operations that change instances (DSP0200 §5.3.2.5 to §5.3.2.8, §5.3.2.22).
 
-use super::{core::Core, namespaces::Scope, provider::unsupported};
+use super::{
+    ProviderError, core::Core, namespaces::Scope, provider::unsupported, registry::Server,
+};
 use crate::cim::{
     CimError, CimName, Class, Instance, InstancePath, KeyValue, Property, PropertyDeclaration,
     StatusCode, Value,
@@ -27,9 +29,7 @@ impl Core {
         {
             return Err(no_property(StatusCode::InvalidParameter, &class, &unknown.name));
         }
-        let Some(provider) = self.registry.server(scope.space, &class.name) else {
-            return Err(unsupported(&class.name, "created").into());
-        };
+        let provider = self.writer(scope, &class, "created")?;
         let instance = self.conformer().instance(&NEW_INSTANCE, &class, instance)?;
         let mut created = provider.create(instance).await?;
         self.localise(scope, &mut created);
@@ -67,9 +67,7 @@ impl Core {
         let instance = self.conformer().instance(&MODIFIED_INSTANCE, &class, instance)?;
         self.existing(scope, &path).await?;
         let changes = changes(&class, &path, instance, listed)?;
-        let Some(provider) = self.registry.server(scope.space, &class.name) else {
-            return Err(unsupported(&class.name, "modified").into());
-        };
+        let provider = self.writer(scope, &class, "modified")?;
         Ok(provider.modify(path, changes).await?)
     }
 
@@ -80,11 +78,30 @@ impl Core {
     pub(super) async fn delete(&self, scope: &Scope, path: InstancePath) -> Result<(), CimError> {
         let class = self.class(&path.class, StatusCode::InvalidClass)?;
         let path = self.conformer().path(&class, path)?;
-        let Some(provider) = self.registry.server(scope.space, &class.name) else {
-            return Err(unsupported(&class.name, "deleted").into());
-        };
         self.existing(scope, &path).await?;
+        let provider = self.writer(scope, &class, "deleted")?;
         Ok(provider.delete(path).await?)
+    }
+
+    /// What serves the instances of a class here, to be `done` something.
+    fn writer(
+        &self,
+        scope: &Scope,
+        class: &Class,
+        done: &str,
+    ) -> Result<Server<'_>, ProviderError> {
+        let class = &class.name;
+        if let Some(server) = self.registry.server(scope.space, class) {
+            return Ok(server);
+        }
+        Err(match self.registry.elsewhere(scope.space, class) {
+            Some(there) => {
+                let (there, here) = (there.name(), scope.space.name());
+                let text = format!("instances of {class} are {done} in {there}, not in {here}");
+                ProviderError::NotSupported(text)
+            }
+            None => unsupported(class, done),
+        })
     }
 
     /// SetProperty.

@@ -1,7 +1,7 @@
 //! Classes as clients ask for them: LocalOnly, IncludeQualifiers, IncludeClassOrigin, PropertyList and
 //! DeepInheritance (DSP0200 §5.3.2.1, §5.3.2.9, §5.3.2.10).
 
-use super::Repository;
+use super::{Repository, resolve};
 use crate::cim::{CimName, Class, ClassOptions};
 
 impl Repository {
@@ -11,7 +11,7 @@ impl Repository {
     /// inherit, as with other servers: without them a client could not tell that the class is an
     /// association or the property a key. The property list leaves methods alone.
     pub fn view(&self, name: &CimName, options: &ClassOptions) -> Option<Class> {
-        let mut class = Class::clone(&*self.class(name)?);
+        let mut class = self.resolve_once(name)?;
         if options.local_only {
             class.properties.retain(|property| !property.propagated);
             class.methods.retain(|method| !method.propagated);
@@ -32,6 +32,18 @@ impl Repository {
             method.class_origin.take_if(|_| !options.include_class_origin);
         }
         Some(class)
+    }
+
+    /// The class, with what it inherits, for one use. Whoever reads through all classes of a large
+    /// schema should not have them stay in memory.
+    fn resolve_once(&self, name: &CimName) -> Option<Class> {
+        let entry = self.classes.get(name)?;
+        if let Some(kept) = entry.resolved.get() {
+            return Some(Class::clone(kept));
+        }
+        let superclass = entry.declared.superclass.as_ref().and_then(|it| self.resolve_once(it));
+        let is_a = |class: &CimName, ancestor: &CimName| self.is_a(class, ancestor);
+        Some(resolve::resolve(&entry.declared, superclass.as_ref(), &is_a).class)
     }
 
     /// What EnumerateClassNames lists: the classes below a class, or, without one, the roots; only the

@@ -2,7 +2,7 @@
 //!
 //! Each level of nesting is escaped once more by the message around it, so nothing here escapes.
 
-use super::{DecodeError, Limits, decode, encode, reader::Reader, writer::Writer};
+use super::{DecodeError, EmbeddedArrays, Limits, decode, encode, reader::Reader, writer::Writer};
 use crate::cim::{Class, Instance, Scalar};
 
 /// Decodes the text of an embedded instance, with or without an XML declaration.
@@ -54,7 +54,7 @@ pub fn encode_instance(instance: &Instance) -> String {
 
 /// The text of a class to embed.
 pub fn encode_class(class: &Class) -> String {
-    into_text(|writer| encode::class(writer, class))
+    into_text(|writer| encode::class(writer, class, EmbeddedArrays::Told))
 }
 
 fn into_text(write: impl FnOnce(&mut Writer<'_>)) -> String {

@@ -32,11 +32,12 @@ mod writer;
 mod tests;
 
 pub use decode::{
-    Call, RequestBody, RequestMessage, Target, decode_export_reply, decode_reply, decode_request,
+    Call, OpenedRequest, RequestBody, RequestMessage, Target, decode_export_reply, decode_reply,
+    decode_request, open_request,
 };
 pub use encode::{
-    Envelope, FalseBoolean, ListEncoder, Style, encode_class, encode_class_reply, encode_export,
-    encode_reply, encode_request,
+    ClassesEncoder, EmbeddedArrays, Envelope, FalseBoolean, ListEncoder, Style, encode_class,
+    encode_export, encode_reply, encode_request,
 };
 pub use error::{DecodeError, Limit, Position};
 pub use limits::Limits;

@@ -169,13 +169,32 @@ def test_what_a_viewer_may_not_do(guarded):
         ("CreateInstance", lambda: viewer.CreateInstance(settings)),
         ("ModifyInstance", lambda: viewer.ModifyInstance(settings)),
         ("DeleteInstance", lambda: viewer.DeleteInstance(settings.path)),
-        ("DeleteClass", lambda: viewer.DeleteClass("KVM_ComputerSystem")),
     ]:
         with pytest.raises(pywbem.CIMError) as refused:
             act()
         assert refused.value.status_code == pywbem.CIM_ERR_ACCESS_DENIED
         for words in (operation, "needs the role", "`vera` has the role viewer"):
             assert words in refused.value.status_description
+
+
+def test_nobody_changes_classes(guarded):
+    for connection in (guarded.connect("vera", "vera's secret"), guarded.connect("carl", "plain")):
+        with pytest.raises(pywbem.CIMError) as refused:
+            connection.DeleteClass("KVM_ComputerSystem")
+        assert refused.value.status_code == pywbem.CIM_ERR_NOT_SUPPORTED
+
+
+def test_whoever_may_not_is_told_that_before_what_is_wrong_with_the_parameters(guarded):
+    viewer = guarded.connect("vera", "vera's secret")
+    for operation, parameters in [
+        ("DeleteInstance", {}),
+        ("CreateInstance", {"Bogus": "x"}),
+        ("SetProperty", {"InstanceName": "not a path"}),
+    ]:
+        for namespace in ("root/virt", "root/nowhere"):
+            with pytest.raises(pywbem.CIMError) as refused:
+                viewer._imethodcall(operation, namespace, **parameters)
+            assert refused.value.status_code == pywbem.CIM_ERR_ACCESS_DENIED, operation
 
 
 def test_a_context_belongs_to_its_user(guarded):

@@ -101,6 +101,7 @@ FAULTS = [
     ("CIM", body('CIM CIMVERSION="2.0"', 'CIM CIMVERSION="3.0"'), 501, "unsupported-cim-version", "`3.0`", KEPT),
     ("DTD", body('DTDVERSION="2.0"', 'DTDVERSION="1.1"'), 501, "unsupported-dtd-version", "`1.1`", KEPT),
     ("ID", body(' ID="1001"', ""), REFUSED, "request-not-valid", "ID", KEPT),
+    ("CIMProtocolVersion", header("CIMProtocolVersion", "1.1"), REFUSED, MISMATCH, "CIMProtocolVersion", KEPT),
     ("protocol", body('PROTOCOLVERSION="1.0"', 'PROTOCOLVERSION="2.0"'), 501, "unsupported-protocol-version", "`2.0`", KEPT),
     ("call", body("SIMPLEREQ", "MULTIREQ"), REFUSED, MISMATCH, "CIMBatch", KEPT),
     ("call", body("SIMPLEREQ", "SIMPLERSP"), REFUSED, "request-not-valid", "SIMPLERSP", KEPT),
@@ -224,3 +225,12 @@ def test_every_kind_of_request_fits_on_one_connection(guarded):
             if fault[-1] is KEPT:
                 check(connection.ask(spoiled(fault)), fault)
                 assert connection.ask(Request())[0] == 200
+
+
+def test_a_detail_is_short_whatever_the_client_sends(guarded):
+    request = Request()
+    request.replace('NAME="EnumerateInstanceNames"', f'NAME="{"x" * 200_000}"')
+    with Connection(guarded) as connection:
+        status, headers, _ = connection.ask(request)
+    assert (status, headers["cimerror"]) == (400, MISMATCH)
+    assert len(headers["pgerrordetail"]) < 10_000

@@ -454,7 +454,7 @@ async fn pywbem_gets_false_booleans_that_it_takes_for_false() {
     for agent in [None, Some("curl/8"), Some("not python-requests/2")] {
         assert!(ask(agent).await.contains("<VALUE>FALSE</VALUE>"), "{agent:?}");
     }
-    let off = start(|options| options.pywbem_booleans = virtcimd::http::PywbemBooleans::Off).await;
+    let off = start(|options| options.pywbem_booleans = virtcimd::http::Workaround::Off).await;
     let changes = [
         ("CIMMethod", Some("Check")),
         ("CIMObject", Some("root/virt:C")),

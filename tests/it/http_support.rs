@@ -24,9 +24,9 @@ use virtcimd::{
     },
     http::{
         AuthMode, AuthOptions, Handler, Limits, ListenAddress, Listener, Listeners, Options,
-        PywbemBooleans, Server, users,
+        Server, Workaround, users,
     },
-    ops::{Answer, Context, ObjectFeed, ObjectStream, Role, Statistics},
+    ops::{Answer, Context, Misread, ObjectFeed, ObjectStream, Role, Statistics},
     sys::BoxFuture,
     xml,
 };
@@ -62,6 +62,10 @@ pub struct Fake {
 impl Handler for Fake {
     fn statistics(&self) -> &Arc<Statistics> {
         &self.statistics
+    }
+
+    fn refuse(&self, _: &Context, _: Misread<'_>, error: CimError) -> CimError {
+        error
     }
 
     fn execute<'a>(&'a self, ctx: &'a Context, request: Request) -> BoxFuture<'a, Answer> {
@@ -170,7 +174,8 @@ pub fn open() -> Options {
             certificates: BTreeMap::new(),
         },
         limits: Limits::default(),
-        pywbem_booleans: PywbemBooleans::Auto,
+        pywbem_booleans: Workaround::Auto,
+        wbemcli_arrays: Workaround::Auto,
     }
 }
 

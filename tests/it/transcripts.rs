@@ -22,7 +22,7 @@ use virtcimd::{
         fake::{FakeHypervisor, FakeWorld},
     },
     migration::{DestinationPolicy, MigrationHandle, Options, Parts},
-    ops::{Answer, Context, Operations, Principal, PullLimits, Registry, Role},
+    ops::{Context, Operations, Principal, PullLimits, Registry, Role},
     providers::{self, CheckFailure, FailedJobState, Host, Migrations, Prefix, Server, Terms},
     repository::Repository,
     store::Store,
@@ -292,16 +292,7 @@ impl Recorded {
             host: "vm".to_owned(),
             cancelled: CancellationToken::new(),
         };
-        match self.operations.execute(&ctx, request).await {
-            Answer::Whole(result) => result,
-            Answer::Stream(kind, mut stream) => {
-                let mut objects = Vec::new();
-                while let Some(object) = stream.next().await {
-                    objects.push(object?);
-                }
-                Ok(Reply::Objects(kind, objects))
-            }
-        }
+        self.operations.execute(&ctx, request).await.collect().await
     }
 
     async fn close(self) {

@@ -22,6 +22,17 @@ impl io::Write for Lines {
 
 /// The audit records of one operation of a viewer.
 fn records(operation: Operation) -> String {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let request = Request { namespace: namespace("root/virt"), operation };
+    recorded(|| {
+        runtime.block_on(async {
+            drop(kvm(&["a"]).execute(&context(Role::Viewer), request).await);
+        });
+    })
+}
+
+/// The audit records of what `work` does.
+fn recorded(work: impl FnOnce()) -> String {
     let lines = Lines::default();
     let writer = lines.clone();
     let subscriber = tracing_subscriber::fmt()
@@ -29,13 +40,7 @@ fn records(operation: Operation) -> String {
         .with_env_filter("audit=info")
         .with_ansi(false)
         .finish();
-    tracing::subscriber::with_default(subscriber, || {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let request = Request { namespace: namespace("root/virt"), operation };
-        runtime.block_on(async {
-            drop(kvm(&["a"]).execute(&context(Role::Viewer), request).await);
-        });
-    });
+    tracing::subscriber::with_default(subscriber, work);
     String::from_utf8(lines.0.lock().unwrap().clone()).unwrap()
 }
 
@@ -77,4 +82,38 @@ fn calls_and_changes_are_recorded_with_who_where_what_and_what_came_of_it() {
 fn reading_leaves_no_record() {
     assert_eq!(records(get(guest_path("a"))), "");
     assert_eq!(records(Operation::EnumerateQualifiers), "");
+}
+
+#[test]
+fn a_record_is_short_whatever_the_caller_sends() {
+    let long = "x".repeat(100_000);
+    let parameter = |index: usize| ParamValue {
+        name: name(&format!("p{index}{long}")),
+        ty: None,
+        value: Some(long.as_str().into()),
+    };
+    let record = records(Operation::InvokeMethod {
+        object: ObjectPath::Class(ClassPath::local(name(&long))),
+        method: name(&long),
+        parameters: (0..50).map(parameter).collect(),
+    });
+    assert!(record.contains("and 34 more"), "{record}");
+    let record = record.len() + records(Operation::DeleteInstance { path: path(&long, &[]) }).len();
+    assert!(record < 20_000, "{record} bytes");
+}
+
+#[test]
+fn a_change_whose_parameters_cannot_be_read_is_recorded_too() {
+    let space = namespace("root/virt");
+    let refuse = |operation| {
+        recorded(|| {
+            let error = CimError::new(StatusCode::InvalidParameter, "what is that");
+            kvm(&[]).refuse(&context(Role::Viewer), Misread::Operation(operation, &space), error);
+        })
+    };
+    let record = refuse("DeleteInstance");
+    for text in ["someone", "DeleteInstance", "root/virt", "CIM_ERR_ACCESS_DENIED"] {
+        assert!(record.contains(text), "{text:?} is missing in {record}");
+    }
+    assert_eq!(refuse("GetInstance"), "");
 }

@@ -14,7 +14,7 @@ fn all() -> ClassOptions {
 
 async fn class(class: &str, options: ClassOptions) -> Class {
     match run(&kvm(&[]), Operation::GetClass { class: name(class), options }).await {
-        Ok(Reply::Class(class)) => *class,
+        Ok(Reply::Classes(mut classes)) if classes.len() == 1 => classes.remove(0),
         other => panic!("not a class: {other:?}"),
     }
 }

@@ -164,7 +164,7 @@ async fn the_role_of_a_method_is_asked_before_its_parameters() {
         [(Role::Viewer, false), (Role::Checker, true), (Role::Operator, true), (Role::Admin, true)]
     {
         let request = Request { namespace: namespace("root/virt"), operation: check(Vec::new()) };
-        let reply = collect(server.execute(&context(role), request).await).await;
+        let reply = server.execute(&context(role), request).await.collect().await;
         let status = if allowed { StatusCode::InvalidParameter } else { StatusCode::AccessDenied };
         assert_eq!(reply.unwrap_err().status, status, "{role:?}");
     }
@@ -176,9 +176,18 @@ async fn the_provider_knows_who_calls_and_when_they_hang_up() {
     let (server, shelf) = service(answer(Vec::new()));
     let ctx = context(Role::Checker);
     let request = Request { namespace: namespace("root/virt"), operation: check(valid()) };
-    collect(server.execute(&ctx, request).await).await.unwrap();
+    server.execute(&ctx, request).await.collect().await.unwrap();
     let call = shelf.calls.lock().unwrap().pop().unwrap();
     assert_eq!(call.principal, ctx.principal);
     ctx.cancelled.cancel();
     assert!(call.cancelled.is_cancelled());
+}
+
+#[tokio::test]
+async fn who_calls_in_the_wrong_namespace_is_told_the_right_one() {
+    let (server, _) = service(answer(Vec::new()));
+    let reply = run_in(&server, "root/cimv2", check(valid())).await;
+    fails(reply, StatusCode::MethodNotAvailable, "is called in root/virt, not in root/cimv2");
+    let nowhere = on_class("KVM_VirtualSystemMigrationService", "StartService", Vec::new());
+    fails(run(&server, nowhere).await, StatusCode::MethodNotAvailable, "is not implemented");
 }

@@ -6,6 +6,7 @@ mod classes;
 mod conform;
 mod instances;
 mod methods;
+mod misread;
 mod properties;
 mod pull;
 mod queries;
@@ -154,24 +155,11 @@ pub(super) async fn run_in(
     operation: Operation,
 ) -> Result<Reply, CimError> {
     let request = Request { namespace: namespace(space), operation };
-    collect(operations.execute(&context(Role::Admin), request).await).await
+    operations.execute(&context(Role::Admin), request).await.collect().await
 }
 
 pub(super) async fn run(operations: &Operations, operation: Operation) -> Result<Reply, CimError> {
     run_in(operations, "root/virt", operation).await
-}
-
-pub(super) async fn collect(answer: Answer) -> Result<Reply, CimError> {
-    match answer {
-        Answer::Whole(result) => result,
-        Answer::Stream(kind, mut stream) => {
-            let mut objects = Vec::new();
-            while let Some(object) = stream.next().await {
-                objects.push(object?);
-            }
-            Ok(Reply::Objects(kind, objects))
-        }
-    }
 }
 
 /// The objects of a list.

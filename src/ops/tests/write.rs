@@ -175,5 +175,17 @@ async fn only_operators_change_instances() {
         operation: Operation::CreateInstance { instance: Instance::new(CLASS.clone()) },
     };
     let answer = filters().execute(&context(Role::Checker), request).await;
-    fails(collect(answer).await, StatusCode::AccessDenied, "needs the role operator");
+    fails(answer.collect().await, StatusCode::AccessDenied, "needs the role operator");
+}
+
+#[tokio::test]
+async fn who_writes_in_the_wrong_namespace_is_told_the_right_one() {
+    let server = kvm(&["a"]);
+    let made = Operation::CreateInstance { instance: guest("KVM", "b") };
+    let reply = run_in(&server, "interop", made).await;
+    fails(reply, StatusCode::NotSupported, "are created in root/virt, not in root/interop");
+    // What is not there cannot be deleted, whoever could delete it elsewhere.
+    let deleted = Operation::DeleteInstance { path: guest_path("a") };
+    let reply = run_in(&server, "interop", deleted).await;
+    fails(reply, StatusCode::NotFound, "root/interop has no instances of class KVM_ComputerSystem");
 }

@@ -21,7 +21,7 @@ use crate::{
         fake::{FakeHypervisor, FakeWorld},
     },
     migration::{DestinationPolicy, MigrationHandle, Options, Parts},
-    ops::{Answer, Context, Operations, Principal, PullLimits, Role},
+    ops::{Context, Operations, Principal, PullLimits, Role},
     repository::Repository,
     store::Store,
 };
@@ -174,16 +174,7 @@ impl World {
             cancelled,
         };
         let namespace = Namespace::parse(namespace).unwrap();
-        match self.operations.execute(&ctx, Request { namespace, operation }).await {
-            Answer::Whole(result) => result,
-            Answer::Stream(kind, mut stream) => {
-                let mut objects = Vec::new();
-                while let Some(object) = stream.next().await {
-                    objects.push(object?);
-                }
-                Ok(Reply::Objects(kind, objects))
-            }
-        }
+        self.operations.execute(&ctx, Request { namespace, operation }).await.collect().await
     }
 
     async fn get(&self, path: InstancePath) -> Result<Instance, CimError> {

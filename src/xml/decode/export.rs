@@ -16,7 +16,7 @@ pub fn decode_export_reply(
     limits: &Limits,
 ) -> Result<Result<(), CimError>, DecodeError> {
     let mut reader = Reader::new(body, limits)?;
-    open_message(&mut reader)?;
+    open_message(&mut reader)?.understood()?;
     reader.expect("SIMPLEEXPRSP")?;
     reader.expect("EXPMETHODRESPONSE")?;
     let answer = match reader.child()? {

@@ -12,7 +12,9 @@ mod value;
 
 pub use export::decode_export_reply;
 pub use reply::decode_reply;
-pub use request::{Call, RequestBody, RequestMessage, Target, decode_request};
+pub use request::{
+    Call, OpenedRequest, RequestBody, RequestMessage, Target, decode_request, open_request,
+};
 
 pub(super) use class::class;
 pub(super) use instance::instance;
@@ -28,7 +30,18 @@ struct Head {
     dtd_version: String,
 }
 
-/// Opens CIM and MESSAGE and checks their versions.
+impl Head {
+    /// Checks the version of the protocol.
+    fn understood(self) -> Result<Self, DecodeError> {
+        if self.protocol_version.starts_with("1.") {
+            Ok(self)
+        } else {
+            Err(DecodeError::UnsupportedProtocolVersion(self.protocol_version))
+        }
+    }
+}
+
+/// Opens CIM and MESSAGE and checks the versions of CIM and of the DTD.
 fn open_message(reader: &mut Reader<'_>) -> Result<Head, DecodeError> {
     let root = reader.root()?;
     if root != "CIM" {
@@ -45,9 +58,6 @@ fn open_message(reader: &mut Reader<'_>) -> Result<Head, DecodeError> {
     reader.expect("MESSAGE")?;
     let id = reader.required("ID")?.to_owned();
     let protocol_version = reader.required("PROTOCOLVERSION")?.to_owned();
-    if !protocol_version.starts_with("1.") {
-        return Err(DecodeError::UnsupportedProtocolVersion(protocol_version));
-    }
     Ok(Head { id, protocol_version, cim_version, dtd_version })
 }
 

@@ -22,7 +22,7 @@ pub fn decode_reply(
     limits: &Limits,
 ) -> Result<Result<Reply, CimError>, DecodeError> {
     let mut reader = Reader::new(body, limits)?;
-    open_message(&mut reader)?;
+    open_message(&mut reader)?.understood()?;
     reader.expect("SIMPLERSP")?;
     let is_method = matches!(operation, Operation::InvokeMethod { .. });
     reader.expect(if is_method { "METHODRESPONSE" } else { "IMETHODRESPONSE" })?;

@@ -71,25 +71,57 @@ impl RequestMessage {
     }
 }
 
+/// A request of which only CIM and MESSAGE were read: what a header says of the protocol is compared
+/// before anything else in the message is judged.
+pub struct OpenedRequest<'b> {
+    reader: Reader<'b>,
+    head: Head,
+}
+
+/// Opens a request.
+///
+/// # Errors
+/// [`DecodeError`] if it does not begin as a message that we understand.
+pub fn open_request<'b>(body: &'b [u8], limits: &Limits) -> Result<OpenedRequest<'b>, DecodeError> {
+    let mut reader = Reader::new(body, limits)?;
+    let head = super::open_message(&mut reader)?;
+    Ok(OpenedRequest { reader, head })
+}
+
+impl OpenedRequest<'_> {
+    /// PROTOCOLVERSION, whatever it says.
+    pub fn protocol_version(&self) -> &str {
+        &self.head.protocol_version
+    }
+
+    /// Decodes the rest.
+    ///
+    /// # Errors
+    /// [`DecodeError`] if the message as a whole can't be answered with a CIM status. What is wrong
+    /// with one parameter is in [`Call::request`] instead.
+    pub fn decode(self) -> Result<RequestMessage, DecodeError> {
+        let Self { mut reader, head } = self;
+        let Head { id, protocol_version, cim_version, dtd_version } = head.understood()?;
+        let body = match reader.child()? {
+            Some("SIMPLEREQ") => RequestBody::Simple(Box::new(simple_request(&mut reader)?)),
+            Some("MULTIREQ") => {
+                reader.skip()?;
+                RequestBody::Multiple
+            }
+            Some(other) => return Err(reader.unexpected(other)),
+            None => return Err(reader.lacks("SIMPLEREQ")),
+        };
+        close_message(&mut reader)?;
+        Ok(RequestMessage { id, protocol_version, cim_version, dtd_version, body })
+    }
+}
+
 /// Decodes a request.
 ///
 /// # Errors
-/// [`DecodeError`] if the message as a whole can't be answered with a CIM status. What is wrong
-/// with one parameter is in [`Call::request`] instead.
+/// Those of [`open_request`] and [`OpenedRequest::decode`].
 pub fn decode_request(body: &[u8], limits: &Limits) -> Result<RequestMessage, DecodeError> {
-    let mut reader = Reader::new(body, limits)?;
-    let Head { id, protocol_version, cim_version, dtd_version } = super::open_message(&mut reader)?;
-    let body = match reader.child()? {
-        Some("SIMPLEREQ") => RequestBody::Simple(Box::new(simple_request(&mut reader)?)),
-        Some("MULTIREQ") => {
-            reader.skip()?;
-            RequestBody::Multiple
-        }
-        Some(other) => return Err(reader.unexpected(other)),
-        None => return Err(reader.lacks("SIMPLEREQ")),
-    };
-    close_message(&mut reader)?;
-    Ok(RequestMessage { id, protocol_version, cim_version, dtd_version, body })
+    open_request(body, limits)?.decode()
 }
 
 fn simple_request(reader: &mut Reader<'_>) -> Result<Call, DecodeError> {

@@ -5,7 +5,7 @@ use super::{
         scope_attribute,
         writer::{Tag, Writer},
     },
-    FalseBoolean,
+    EmbeddedArrays, FalseBoolean,
     object::{self, PropertyParts},
     value,
 };
@@ -14,14 +14,14 @@ use crate::cim::{
 };
 
 /// The CLASS element alone, to be kept and sent by
-/// [`encode_class_reply`](crate::xml::encode_class_reply) as often as it is asked for.
-pub fn encode_class(class: &Class) -> Vec<u8> {
+/// [`ClassesEncoder`](crate::xml::ClassesEncoder) as often as it is asked for.
+pub fn encode_class(class: &Class, arrays: EmbeddedArrays) -> Vec<u8> {
     let mut bytes = Vec::new();
-    self::class(&mut Writer::new(&mut bytes), class);
+    self::class(&mut Writer::new(&mut bytes), class, arrays);
     bytes
 }
 
-pub(in crate::xml) fn class(writer: &mut Writer<'_>, class: &Class) {
+pub(in crate::xml) fn class(writer: &mut Writer<'_>, class: &Class, arrays: EmbeddedArrays) {
     writer
         .tag("CLASS")
         .with("NAME", class.name.as_str())
@@ -32,13 +32,15 @@ pub(in crate::xml) fn class(writer: &mut Writer<'_>, class: &Class) {
     }
     for property in &class.properties {
         let (ty, value) = (&property.ty, property.default.as_ref());
+        let untold = arrays == EmbeddedArrays::Untold && ty.is_array();
+        let embedded = value::embedded_object(Some(ty), value).filter(|_| !untold);
         object::property(
             writer,
             &PropertyParts {
                 name: &property.name,
                 ty,
                 value,
-                embedded: value::embedded_object(Some(ty), value),
+                embedded,
                 class_origin: property.class_origin.as_ref(),
                 propagated: property.propagated,
                 qualifiers: &property.qualifiers,

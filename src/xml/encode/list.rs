@@ -23,9 +23,7 @@ impl<'r> ListEncoder<'r> {
 
     /// Appends what comes before the objects.
     pub fn begin(&self, out: &mut Vec<u8>) {
-        let mut writer = Writer::new(out);
-        self.envelope.open(&mut writer);
-        writer.open("IRETURNVALUE");
+        begin(&self.envelope, out);
     }
 
     /// Appends one object.
@@ -35,10 +33,47 @@ impl<'r> ListEncoder<'r> {
 
     /// Appends what comes after the objects.
     pub fn end(&self, out: &mut Vec<u8>) {
-        let mut writer = Writer::new(out);
-        writer.close("IRETURNVALUE");
-        self.envelope.close(&mut writer);
+        end(&self.envelope, out);
     }
+}
+
+/// Encodes the reply to GetClass or EnumerateClasses, class by class, from what
+/// [`encode_class`](crate::xml::encode_class) made.
+#[derive(Clone, Copy, Debug)]
+pub struct ClassesEncoder<'r>(Envelope<'r>);
+
+impl<'r> ClassesEncoder<'r> {
+    /// An encoder of the reply in that frame.
+    pub fn new(envelope: Envelope<'r>) -> Self {
+        Self(envelope)
+    }
+
+    /// Appends what comes before the classes.
+    pub fn begin(&self, out: &mut Vec<u8>) {
+        begin(&self.0, out);
+    }
+
+    /// Appends one class.
+    pub fn class(&self, encoded: &[u8], out: &mut Vec<u8>) {
+        Writer::new(out).markup(encoded);
+    }
+
+    /// Appends what comes after the classes.
+    pub fn end(&self, out: &mut Vec<u8>) {
+        end(&self.0, out);
+    }
+}
+
+fn begin(envelope: &Envelope<'_>, out: &mut Vec<u8>) {
+    let mut writer = Writer::new(out);
+    envelope.open(&mut writer);
+    writer.open("IRETURNVALUE");
+}
+
+fn end(envelope: &Envelope<'_>, out: &mut Vec<u8>) {
+    let mut writer = Writer::new(out);
+    writer.close("IRETURNVALUE");
+    envelope.close(&mut writer);
 }
 
 /// An object in the element of its list. An object that lacks what the list is of is a mistake of
@@ -49,7 +84,7 @@ pub(super) fn object(writer: &mut Writer<'_>, kind: ListKind, object: &Object, s
         Object::InstancePath(path) => instance_path(writer, kind, path, style),
         Object::Class(path, class) => writer.element("VALUE.OBJECTWITHPATH", |writer| {
             path::class_path(writer, path, style);
-            class::class(writer, class);
+            class::class(writer, class, style.embedded_arrays);
         }),
         Object::ClassPath(path) => {
             writer.element("OBJECTPATH", |writer| path::class_path(writer, path, style));

@@ -14,8 +14,8 @@ mod value;
 
 pub use class::encode_class;
 pub use export::encode_export;
-pub use list::ListEncoder;
-pub use reply::{encode_class_reply, encode_reply};
+pub use list::{ClassesEncoder, ListEncoder};
+pub use reply::encode_reply;
 pub use request::encode_request;
 
 pub(super) use class::class;
@@ -33,6 +33,19 @@ pub struct Style {
     pub namespace: Namespace,
     /// How a method's false booleans are written.
     pub false_booleans: FalseBoolean,
+    /// Whether classes say what their array properties embed.
+    pub embedded_arrays: EmbeddedArrays,
+}
+
+/// Whether the declaration of an array property tells in EmbeddedObject what it embeds.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum EmbeddedArrays {
+    /// As DSP0201 has it.
+    #[default]
+    Told,
+    /// Not at all: wbemcli gives up on a class with that attribute on an array. The qualifiers of the
+    /// same name tell it as well.
+    Untold,
 }
 
 /// How a false boolean is written that a method returns, as its value or in an output parameter.

@@ -35,24 +35,6 @@ pub fn encode_reply(
     bytes
 }
 
-/// Encodes the reply to GetClass or EnumerateClasses from classes that
-/// [`encode_class`](crate::xml::encode_class) made.
-pub fn encode_class_reply<'c>(
-    envelope: &Envelope<'_>,
-    classes: impl IntoIterator<Item = &'c [u8]>,
-) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(ROOM);
-    let mut writer = Writer::new(&mut bytes);
-    envelope.open(&mut writer);
-    writer.open("IRETURNVALUE");
-    for class in classes {
-        writer.markup(class);
-    }
-    writer.close("IRETURNVALUE");
-    envelope.close(&mut writer);
-    bytes
-}
-
 /// ERROR. Instances of CIM_Error, which may stand in it, break wbemcli and are not sent.
 pub(super) fn error(writer: &mut Writer<'_>, error: &CimError) {
     writer
@@ -66,9 +48,11 @@ pub(super) fn error(writer: &mut Writer<'_>, error: &CimError) {
 fn content(writer: &mut Writer<'_>, reply: &Reply, style: &Style) {
     match reply {
         Reply::Void => {}
-        Reply::Class(class) => returned(writer, |writer| class::class(writer, class)),
+        Reply::Class(class) => returned(writer, |writer| {
+            class::class(writer, class, style.embedded_arrays);
+        }),
         Reply::Classes(classes) => returned(writer, |writer| {
-            classes.iter().for_each(|class| class::class(writer, class));
+            classes.iter().for_each(|class| class::class(writer, class, style.embedded_arrays));
         }),
         Reply::ClassNames(names) => returned(writer, |writer| {
             names.iter().for_each(|name| path::class_name(writer, name));
@@ -100,7 +84,7 @@ fn content(writer: &mut Writer<'_>, reply: &Reply, style: &Style) {
             sequence(writer, context.as_deref());
             if let Some(class) = query_result_class {
                 writer.tag("PARAMVALUE").with("NAME", "QueryResultClass").open();
-                class::class(writer, class);
+                class::class(writer, class, style.embedded_arrays);
                 writer.close("PARAMVALUE");
             }
         }

@@ -1,8 +1,8 @@
 //! Requests as a client writes them (DSP0200 §5.3.2, DSP0201 §5.2.6).
 
 use super::{
-    super::writer::Writer, FalseBoolean, class, close_message, object, open_message, path,
-    reply::parameter_value, value,
+    super::writer::Writer, EmbeddedArrays, FalseBoolean, class, close_message, object,
+    open_message, path, reply::parameter_value, value,
 };
 use crate::cim::{
     AssociationFilter, CimName, Class, ClassOptions, InstanceOptions, InstancePath, Namespace,
@@ -188,7 +188,7 @@ impl<'b> Parameters<'_, 'b> {
     }
 
     fn class_definition(&mut self, name: &str, class: &Class) {
-        self.parameter(name, |writer| class::class(writer, class));
+        self.parameter(name, |writer| class::class(writer, class, EmbeddedArrays::Told));
     }
 
     fn qualifier(&mut self, name: &str, declaration: &QualifierDeclaration) {

@@ -4,15 +4,15 @@ use proptest::prelude::*;
 
 use super::{
     super::{
-        DecodeError, Envelope, FalseBoolean, Limits, Style, decode_export_reply, decode_reply,
-        embedded, encode_class, encode_export, encode_reply, encode_request,
+        DecodeError, EmbeddedArrays, Envelope, FalseBoolean, Limits, Style, decode_export_reply,
+        decode_reply, embedded, encode_class, encode_export, encode_reply, encode_request,
     },
     arbitrary, dtd,
 };
 use crate::cim::{
-    CimError, CimName, CimType, Class, ClassPath, DataType, Embedded, Flavor, Instance,
+    ArrayKind, CimError, CimName, CimType, Class, ClassPath, DataType, Embedded, Flavor, Instance,
     InstancePath, KeyValue, ListKind, Method, Namespace, Object, Operation, ParamValue, Parameter,
-    Qualifier, QualifierDeclaration, Reply, Scalar, Scope, StatusCode, Value,
+    PropertyDeclaration, Qualifier, QualifierDeclaration, Reply, Scalar, Scope, StatusCode, Value,
 };
 
 fn name(text: &str) -> CimName {
@@ -24,6 +24,7 @@ fn style() -> Style {
         host: "host:5989".to_owned(),
         namespace: Namespace::parse("root/virt").unwrap(),
         false_booleans: FalseBoolean::Standard,
+        embedded_arrays: EmbeddedArrays::Told,
     }
 }
 
@@ -283,7 +284,10 @@ fn classes_with_everything() {
         r#"<QUALIFIER NAME="Key" TYPE="boolean" PROPAGATED="true" OVERRIDABLE="false" TRANSLATABLE="true"><VALUE>TRUE</VALUE></QUALIFIER>"#,
         r#"<METHOD NAME="M" TYPE="uint32" CLASSORIGIN="C" PROPAGATED="true"><PARAMETER.ARRAY NAME="p" TYPE="string"><QUALIFIER NAME="EmbeddedInstance" TYPE="string"><VALUE>E</VALUE></QUALIFIER></PARAMETER.ARRAY></METHOD></CLASS>"#,
     ];
-    assert_eq!(String::from_utf8(encode_class(&class)).unwrap(), expected.concat());
+    assert_eq!(
+        String::from_utf8(encode_class(&class, EmbeddedArrays::Told)).unwrap(),
+        expected.concat()
+    );
     // What a parameter embeds stands in its qualifiers, and is found there again.
     let text = embedded::encode_class(&class);
     let decoded = embedded::decode_object(&text, &Limits::default());
@@ -291,11 +295,46 @@ fn classes_with_everything() {
 }
 
 #[test]
+fn what_arrays_embed_is_not_told_to_wbemcli() {
+    let property = |array| PropertyDeclaration {
+        name: name("p"),
+        ty: DataType {
+            array,
+            embedded: Some(Embedded::Object),
+            ..DataType::scalar(CimType::String)
+        },
+        default: None,
+        qualifiers: Vec::new(),
+        class_origin: None,
+        propagated: false,
+    };
+    let encoded = |array, arrays| {
+        let class = Class {
+            name: name("C"),
+            superclass: None,
+            qualifiers: Vec::new(),
+            properties: vec![property(array)],
+            methods: Vec::new(),
+        };
+        String::from_utf8(encode_class(&class, arrays)).unwrap()
+    };
+    for (array, arrays, told) in [
+        (ArrayKind::Array, EmbeddedArrays::Told, true),
+        (ArrayKind::Array, EmbeddedArrays::Untold, false),
+        (ArrayKind::Fixed(2), EmbeddedArrays::Untold, false),
+        (ArrayKind::Scalar, EmbeddedArrays::Untold, true),
+    ] {
+        let text = encoded(array, arrays);
+        assert_eq!(text.contains("EmbeddedObject=\"object\""), told, "{text}");
+    }
+}
+
+#[test]
 fn qualifier_declarations() {
     let declaration = QualifierDeclaration {
         name: name("Q"),
         ty: CimType::String,
-        array: crate::cim::ArrayKind::Array,
+        array: ArrayKind::Array,
         default: None,
         scopes: vec![Scope::Property, Scope::Indication],
         flavor: Flavor { to_subclass: false, ..Flavor::default() },

@@ -6,18 +6,19 @@ use proptest::prelude::*;
 
 use super::{
     super::{
-        Envelope, FalseBoolean, Limits, ListEncoder, RequestBody, Style, decode_reply,
-        decode_request, embedded, encode_class, encode_class_reply, encode_reply, encode_request,
+        ClassesEncoder, EmbeddedArrays, Envelope, FalseBoolean, Limits, ListEncoder, RequestBody,
+        Style, decode_reply, decode_request, embedded, encode_class, encode_reply, encode_request,
     },
     arbitrary,
 };
-use crate::cim::{CimError, Class, Namespace, Operation, Reply};
+use crate::cim::{CimError, Namespace, Operation, Reply};
 
 fn style() -> Style {
     Style {
         host: "unused".to_owned(),
         namespace: Namespace::parse("unused").unwrap(),
         false_booleans: FalseBoolean::Standard,
+        embedded_arrays: EmbeddedArrays::Told,
     }
 }
 
@@ -95,8 +96,13 @@ proptest! {
     #[test]
     fn kept_classes(classes in proptest::collection::vec(arbitrary::class(1), 0..3)) {
         let envelope = Envelope::intrinsic("1", "1.0", "EnumerateClasses");
-        let kept: Vec<Vec<u8>> = classes.iter().map(|class: &Class| encode_class(class)).collect();
-        let bytes = encode_class_reply(&envelope, kept.iter().map(Vec::as_slice));
+        let encoder = ClassesEncoder::new(envelope);
+        let mut bytes = Vec::new();
+        encoder.begin(&mut bytes);
+        for class in &classes {
+            encoder.class(&encode_class(class, EmbeddedArrays::Told), &mut bytes);
+        }
+        encoder.end(&mut bytes);
         prop_assert_eq!(bytes, encode_reply(&envelope, &Ok(Reply::Classes(classes)), &style()));
     }
 }

@@ -4,8 +4,8 @@
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use super::super::{
-    Call, Envelope, FalseBoolean, Limits, RequestBody, Style, decode_reply, decode_request,
-    encode_reply, encode_request,
+    Call, EmbeddedArrays, Envelope, FalseBoolean, Limits, RequestBody, Style, decode_reply,
+    decode_request, encode_reply, encode_request,
 };
 use crate::cim::{CimError, Operation, Reply, Request};
 
@@ -121,7 +121,8 @@ fn every_recorded_reply_is_encoded_so_that_it_reads_the_same() {
             _ => Envelope::intrinsic("1001", "1.0", operation.name()),
         };
         let false_booleans = FalseBoolean::Standard;
-        let style = Style { host: "vm".to_owned(), namespace, false_booleans };
+        let embedded_arrays = EmbeddedArrays::Told;
+        let style = Style { host: "vm".to_owned(), namespace, false_booleans, embedded_arrays };
         let reply = decode(&exchange.reply);
         let again = decode(&encode_reply(&envelope, &reply, &style));
         assert_eq!(again, reply, "{}", exchange.number);
