@@ -31,6 +31,12 @@ pub enum HypervisorError {
         /// The deadline.
         seconds: u64,
     },
+    /// A migration was told to have failed, but its last step at the destination worked.
+    #[error("{message}")]
+    Unclear {
+        /// libvirt's message.
+        message: String,
+    },
     /// All call slots were taken for the whole deadline.
     #[error("too many hypervisor calls are waiting")]
     Busy,

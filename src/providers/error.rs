@@ -18,9 +18,9 @@ impl From<HypervisorError> for ProviderError {
             HypervisorError::NotFound { .. } => Self::NotFound(text),
             HypervisorError::Unsupported { .. } => Self::NotSupported(text),
             HypervisorError::Busy => Self::LimitReached(text),
-            HypervisorError::Deadline { .. } | HypervisorError::Libvirt { .. } => {
-                Self::Failed(text)
-            }
+            HypervisorError::Deadline { .. }
+            | HypervisorError::Unclear { .. }
+            | HypervisorError::Libvirt { .. } => Self::Failed(text),
         }
     }
 }

@@ -233,6 +233,7 @@ impl Notes<'_> {
             Err(
                 HypervisorError::Unreachable { .. }
                 | HypervisorError::Deadline { .. }
+                | HypervisorError::Unclear { .. }
                 | HypervisorError::Busy,
             ) => Severity::Error,
         };

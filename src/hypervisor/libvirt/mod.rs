@@ -78,21 +78,28 @@ impl Libvirt {
         self.connection().lookup_domain_by_name(name).map_err(|error| self.error(&error))
     }
 
-    /// An error in our words. libvirt tells a broken connection by many numbers; the connection
-    /// itself knows.
     fn error(&self, error: &Error) -> HypervisorError {
-        let message = error.message().to_owned();
-        let code = error.code().to_raw();
-        match code {
-            sys::VIR_ERR_NO_DOMAIN => HypervisorError::NotFound { message },
-            sys::VIR_ERR_NO_SUPPORT | sys::VIR_ERR_OPERATION_UNSUPPORTED => {
-                HypervisorError::Unsupported { message }
-            }
-            _ if matches!(self.connection().is_alive(), Ok(false)) => {
-                HypervisorError::Unreachable { uri: self.uri.clone(), message }
-            }
-            _ => HypervisorError::Libvirt { code, message },
+        let broken = || matches!(self.connection().is_alive(), Ok(false));
+        meaning(error.code().to_raw(), error.message(), broken, &self.uri)
+    }
+}
+
+/// An error in our words. libvirt tells a broken connection by many numbers; the connection itself knows.
+fn meaning(
+    code: sys::virErrorNumber,
+    message: &str,
+    broken: impl FnOnce() -> bool,
+    uri: &str,
+) -> HypervisorError {
+    let message = message.to_owned();
+    match code {
+        sys::VIR_ERR_NO_DOMAIN => HypervisorError::NotFound { message },
+        sys::VIR_ERR_NO_SUPPORT | sys::VIR_ERR_OPERATION_UNSUPPORTED => {
+            HypervisorError::Unsupported { message }
         }
+        sys::VIR_ERR_MIGRATE_FINISH_OK => HypervisorError::Unclear { message },
+        _ if broken() => HypervisorError::Unreachable { uri: uri.to_owned(), message },
+        _ => HypervisorError::Libvirt { code, message },
     }
 }
 

@@ -243,6 +243,25 @@ fn a_direct_migration_waits_no_longer_for_a_silent_destination() {
 }
 
 #[test]
+fn errors_are_told_by_their_numbers_in_libvirts_header() {
+    #[track_caller]
+    fn check(number: u32, broken: bool, expected: HypervisorError) {
+        assert_eq!(meaning(number, "why", || broken, "qemu:///system"), expected);
+    }
+    let message = || "why".to_owned();
+    let refused = |code| HypervisorError::Libvirt { code, message: message() };
+    check(42, true, HypervisorError::NotFound { message: message() });
+    check(3, true, HypervisorError::Unsupported { message: message() });
+    check(84, true, HypervisorError::Unsupported { message: message() });
+    // VIR_ERR_MIGRATE_FINISH_OK; VIR_ERR_STORAGE_VOL_EXIST stands three numbers before it.
+    check(93, true, HypervisorError::Unclear { message: message() });
+    check(90, false, refused(90));
+    check(38, false, refused(38));
+    let uri = "qemu:///system".to_owned();
+    check(38, true, HypervisorError::Unreachable { uri, message: message() });
+}
+
+#[test]
 fn ssh_is_told_not_to_ask() {
     #[track_caller]
     fn check(uri: &str, expected: &str) {

@@ -5,9 +5,6 @@ use crate::{
     migration::job::{Effect, Ending, Event, Failure, Reason},
 };
 
-/// VIR_ERR_MIGRATE_FINISH_OK: the last step worked though it was told that the move had failed.
-const MIGRATE_FINISH_OK: u32 = 90;
-
 /// What the result of libvirt's call says of the move.
 pub(super) fn ending(result: Result<(), HypervisorError>) -> Ending {
     let Err(error) = result else { return Ending::Arrived };
@@ -15,7 +12,7 @@ pub(super) fn ending(result: Result<(), HypervisorError>) -> Ending {
     match error {
         HypervisorError::Unreachable { .. }
         | HypervisorError::Deadline { .. }
-        | HypervisorError::Libvirt { code: MIGRATE_FINISH_OK, .. } => Ending::Unclear(failure),
+        | HypervisorError::Unclear { .. } => Ending::Unclear(failure),
         HypervisorError::NotFound { .. }
         | HypervisorError::Unsupported { .. }
         | HypervisorError::Busy
@@ -29,6 +26,7 @@ pub(super) fn failure_of(doing: &str, error: &HypervisorError) -> Failure {
         HypervisorError::Unreachable { .. }
         | HypervisorError::Unsupported { .. }
         | HypervisorError::Deadline { .. }
+        | HypervisorError::Unclear { .. }
         | HypervisorError::Busy
         | HypervisorError::Libvirt { .. } => Reason::Host,
     };
@@ -62,12 +60,34 @@ pub(super) fn broke(effect: Effect, error: &HypervisorError) -> Event {
     };
     let failure = failure_of(doing, error);
     match error {
-        HypervisorError::Unreachable { .. } | HypervisorError::Deadline { .. } => {
-            Event::Lost(failure)
-        }
+        HypervisorError::Unreachable { .. }
+        | HypervisorError::Deadline { .. }
+        | HypervisorError::Unclear { .. } => Event::Lost(failure),
         HypervisorError::NotFound { .. }
         | HypervisorError::Unsupported { .. }
         | HypervisorError::Busy
         | HypervisorError::Libvirt { .. } => Event::Broke(failure),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(code: u32) -> HypervisorError {
+        HypervisorError::Libvirt { code, message: "why".to_owned() }
+    }
+
+    #[test]
+    fn only_what_libvirt_says_plainly_is_a_reported_end() {
+        let failure = || Failure::new(Reason::Host, "Migration Failed: why");
+        assert_eq!(ending(Ok(())), Ending::Arrived);
+        assert_eq!(ending(Err(refused(90))), Ending::Failed(failure()));
+        let unclear = HypervisorError::Unclear { message: "why".to_owned() };
+        assert_eq!(ending(Err(unclear.clone())), Ending::Unclear(failure()));
+        let step = "Failed to define domain: why";
+        let step = || Failure::new(Reason::Host, step);
+        assert_eq!(broke(Effect::DefineDestination, &refused(90)), Event::Broke(step()));
+        assert_eq!(broke(Effect::DefineDestination, &unclear), Event::Lost(step()));
     }
 }
