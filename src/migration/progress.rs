@@ -4,7 +4,8 @@
 //! remains goes up and down. 99 is the most until both hosts have confirmed where the guest is.
 //!
 //! Three things end patience, and each is told once:
-//! - nothing was sent for a while: the link is dead, whatever libvirt thinks ([`Action::Abort`]);
+//! - nothing was sent for a while, though there is something to send: the link is dead, whatever libvirt
+//!   thinks ([`Action::Abort`]);
 //! - the time that the client allowed is over (its own action);
 //! - half of that time went by without gain: ten passes over the memory, and none left less to send
 //!   than the best before it. Bytes within a pass prove nothing, and a guest that is being slowed down
@@ -173,7 +174,9 @@ impl Progress {
     /// libvirt has told numbers; `at` counts from the beginning of the move.
     pub fn sample(&mut self, at: Duration, stats: &JobStats) {
         let sent = stats.data_processed.unwrap_or(0);
-        if self.last_sent.is_none_or(|(_, before)| sent != before) {
+        // While the destination gets ready there is nothing to send yet, and that may take its time.
+        let has_begun = stats.data_total.is_some_and(|total| total > 0);
+        if has_begun && self.last_sent.is_none_or(|(_, before)| sent != before) {
             self.last_sent = Some((at, sent));
         }
         self.judge_pass(at, stats);
@@ -389,6 +392,26 @@ mod tests {
         progress.sample(at(60), &stats(100, 900, 1));
         assert_eq!(progress.judge(at(60)), Some(Action::Abort(Because::Stalled(at(60)))));
         assert_eq!(progress.judge(at(61)), None);
+    }
+
+    #[test]
+    fn a_destination_that_is_slow_to_get_ready_is_no_dead_link() {
+        let mut progress = live(None);
+        let nothing = JobStats {
+            data_total: Some(0),
+            data_processed: Some(0),
+            data_remaining: Some(0),
+            ..JobStats::default()
+        };
+        for second in 0..100 {
+            progress.sample(at(second), &nothing);
+            assert_eq!(progress.judge(at(second)), None, "second {second}");
+        }
+        // From here on there is something to send.
+        progress.sample(at(100), &stats(0, 1000, 1));
+        progress.sample(at(159), &stats(0, 1000, 1));
+        assert_eq!(progress.judge(at(159)), None);
+        assert_eq!(progress.judge(at(160)), Some(Action::Abort(Because::Stalled(at(60)))));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The program dies in each phase and comes back: the job ends in the true state.
 
 use super::*;
+use crate::hypervisor::Migrator;
 
 /// Dies while a call hangs, comes back while it still does, and lets it go on then.
 async fn check(migration_type: MigrationType, at_source: bool, call: &'static str, dies_in: Phase) {
@@ -85,6 +86,28 @@ async fn a_move_that_goes_on_is_followed_and_can_be_cancelled() {
     bench.handle().abort(&id).await.expect("it copies");
     let (view, bench) = bench.end(&id).await;
     assert_eq!((view.phase, view.failure.as_ref()), (Phase::Cancelled, None));
+    bench.is_home(|_| {});
+    drop(copying);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_gives_a_move_no_more_time() {
+    let mut bench = Bench::new().await;
+    let copying = bench.source.hang("copy");
+    let spec = SettingsSpec {
+        migration_type: Some(MigrationType::Live),
+        migration_timeout: Some(3600),
+        ..SettingsSpec::default()
+    };
+    let id = bench.submit_request(request_with(spec)).await;
+    reached(&copying);
+    bench.kill().await;
+    let mut stats = bench.source.job("web").expect("it is up").expect("it copies");
+    stats.elapsed = Some(3_600_001);
+    bench.source.set_job_stats("web", stats);
+    bench.start().await;
+    let (view, bench) = bench.end(&id).await;
+    check_failure(&view, Reason::TimedOut, "it took longer than 3600 s");
     bench.is_home(|_| {});
     drop(copying);
 }

@@ -25,6 +25,8 @@ const EAGER: u32 = 5;
 /// A move that goes on.
 pub(super) struct Move {
     since: Instant,
+    /// How long it had gone on by then; found out with the first numbers.
+    before: Option<Duration>,
     pub(super) next_tick: Instant,
     /// The first bytes are over.
     begun: bool,
@@ -33,6 +35,18 @@ pub(super) struct Move {
     max_downtime: Option<Duration>,
     /// The percentage that was stored last.
     saved: Option<u8>,
+}
+
+impl Move {
+    /// How long it goes on. What passed before we began to look libvirt knows, which is asked only once,
+    /// for it counts by the wall's clock.
+    fn age(&mut self, stats: &JobStats) -> Duration {
+        let ours = self.since.elapsed();
+        let before = *self.before.get_or_insert_with(|| {
+            stats.elapsed.map_or(Duration::ZERO, Duration::from_millis).saturating_sub(ours)
+        });
+        before + ours
+    }
 }
 
 impl Worker {
@@ -97,6 +111,8 @@ impl Worker {
         let settings = &self.ticket.record.request.settings;
         self.moving = Some(Move {
             since: now,
+            // One that we began is as old as our look at it.
+            before: (!watched).then_some(Duration::ZERO),
             next_tick: now + self.shared.options().poll / EAGER,
             begun: false,
             watched,
@@ -113,7 +129,7 @@ impl Worker {
         let Some(moving) = &mut self.moving else { return };
         // Until it gets going, clients wait for the first numbers.
         moving.next_tick = Instant::now() + if moving.begun { poll } else { poll / EAGER };
-        let (since, watched, max_downtime) = (moving.since, moving.watched, moving.max_downtime);
+        let (watched, max_downtime) = (moving.watched, moving.max_downtime);
         let uuid = self.hands.guest_uuid.clone();
         let asked = self.hands.ask_source("job", move |host| {
             let domain = host.domain_by_uuid(&uuid)?;
@@ -121,16 +137,16 @@ impl Worker {
         });
         match asked.await {
             Ok((activity, Some(stats))) if hands::is_outgoing(&stats) => {
-                if let Some(moving) = &mut self.moving
-                    && stats.data_processed.is_some_and(|bytes| bytes > 0)
-                {
+                let Some(moving) = &mut self.moving else { return };
+                if stats.data_processed.is_some_and(|bytes| bytes > 0) {
                     moving.begun = true;
                     moving.next_tick = Instant::now() + poll;
                 }
+                let age = moving.age(&stats);
                 if max_downtime.is_some() {
                     self.set_max_downtime(max_downtime).await;
                 }
-                self.go_on(since.elapsed(), activity, &stats).await;
+                self.go_on(age, activity, &stats).await;
             }
             Ok(_) | Err(HypervisorError::NotFound { .. } | HypervisorError::Libvirt { .. })
                 if watched =>
