@@ -59,6 +59,29 @@ pub struct Edits {
 }
 
 impl Edits {
+    /// Whether they can be meant: the new values are some, and no device is named twice.
+    ///
+    /// # Errors
+    /// [`PlanError::Value`], [`PlanError::Twice`].
+    pub fn check(&self) -> Result<(), PlanError> {
+        check_values(self)?;
+        let (networks, disks, graphics) = (&self.networks, &self.disks, &self.graphics);
+        let same_mac = |a: &NetworkEdit, b: &NetworkEdit| a.mac.eq_ignore_ascii_case(&b.mac);
+        let twice = |kind, selector: &str| PlanError::Twice { kind, selector: selector.to_owned() };
+        if let Some(edit) = repeated(networks, same_mac) {
+            return Err(twice("interface", &edit.mac));
+        }
+        if let Some(edit) = repeated(disks, |a, b| a.target == b.target) {
+            return Err(twice("disk", &edit.target));
+        }
+        // One without a type means the only console.
+        let same_console = |a: &GraphicsEdit, b: &GraphicsEdit| {
+            a.kind == b.kind || a.kind.is_none() || b.kind.is_none()
+        };
+        repeated(graphics, same_console)
+            .map_or(Ok(()), |edit| Err(twice("graphics", edit.selector())))
+    }
+
     /// Whether the XML has to be changed; a name alone libvirt changes itself.
     fn touch_devices(&self) -> bool {
         !(self.networks.is_empty() && self.disks.is_empty() && self.graphics.is_empty())
@@ -134,6 +157,19 @@ pub struct GraphicsEdit {
     pub listen: Option<IpAddr>,
     /// The port.
     pub port: Option<Port>,
+}
+
+impl GraphicsEdit {
+    /// How the console is named.
+    fn selector(&self) -> &str {
+        self.kind.as_deref().unwrap_or("any type")
+    }
+}
+
+/// The first that is the same as one before.
+fn repeated<T>(edits: &[T], same: impl Fn(&T, &T) -> bool) -> Option<&T> {
+    let repeats = |(at, edit): &(usize, &T)| edits[..*at].iter().any(|before| same(before, edit));
+    edits.iter().enumerate().find(repeats).map(|(_, edit)| edit)
 }
 
 /// A console's port.
@@ -236,6 +272,14 @@ pub enum PlanError {
         /// How it was named.
         selector: String,
     },
+    /// It was named twice.
+    #[error("{kind} `{selector}` is to be changed more than once")]
+    Twice {
+        /// The kind of device.
+        kind: &'static str,
+        /// How it was named.
+        selector: String,
+    },
     /// The device can't be changed so.
     #[error("{kind} `{selector}` can't be changed: {reason}")]
     Inapplicable {
@@ -273,7 +317,7 @@ impl Plan {
         if let Some(job) = &source.job {
             return Err(PlanError::Busy { guest: domain.name.clone(), job: job.clone() });
         }
-        check_values(edits)?;
+        edits.check()?;
         let destination_name = edits.name.as_ref().map_or(domain.name.as_str(), GuestName::as_str);
         fits_destination(migration_type, destination_name, domain, destination)?;
         let destination_definition = rewrite::rewrite(&source.definition, edits)?;

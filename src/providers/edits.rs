@@ -24,6 +24,9 @@ use crate::{
 const SYSTEM: &str = "NewSystemSettingData";
 const RESOURCE: &str = "NewResourceSettingData";
 
+/// No guest has more devices that can be changed.
+const MAX_RESOURCES: usize = 256;
+
 /// What only names or describes settings.
 const DESCRIPTIVE: [&str; 5] =
     ["InstanceID", "Caption", "Description", "ElementName", "Generation"];
@@ -39,11 +42,15 @@ pub(super) fn edits(
         edits.name = new_name(prefix, guest, data)?;
     }
     let resources = arguments.value(RESOURCE).and_then(Value::array).unwrap_or_default();
+    if resources.len() > MAX_RESOURCES {
+        return Err(wrong(&format!("more than {MAX_RESOURCES} elements")));
+    }
     for resource in resources.iter().flatten() {
         if let Scalar::EmbeddedInstance(resource) = resource {
             Resource(resource).add_to(&mut edits)?;
         }
     }
+    edits.check().map_err(|error| wrong(&error.to_string()))?;
     Ok(edits)
 }
 

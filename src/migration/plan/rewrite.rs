@@ -20,10 +20,10 @@ const MAX_DEPTH: usize = 512;
 /// The XML with the edits applied, each of them.
 pub(super) fn rewrite(xml: &str, edits: &Edits) -> Result<String, PlanError> {
     let devices = scan(xml)?;
-    let mut changes = Vec::new();
+    let mut changes = Changes::default();
     if let Some(name) = &edits.name {
         let range = devices.name.clone().ok_or_else(|| malformed("it has no name"))?;
-        changes.push((range, escape(name.as_str()).into_owned()));
+        changes.list.push((range, escape(name.as_str()).into_owned()));
     }
     for edit in &edits.networks {
         change_network(&devices, edit, &mut changes)?;
@@ -34,10 +34,46 @@ pub(super) fn rewrite(xml: &str, edits: &Edits) -> Result<String, PlanError> {
     for edit in &edits.graphics {
         change_graphics(&devices, edit, &mut changes)?;
     }
-    Ok(splice(xml, changes))
+    Ok(splice(xml, changes.list))
 }
 
 type Change = (Range<usize>, String);
+
+/// What is to be replaced, and in which devices.
+#[derive(Debug, Default)]
+struct Changes {
+    list: Vec<Change>,
+    /// Where they begin.
+    devices: Vec<usize>,
+}
+
+impl Changes {
+    /// The only device of that kind for which `is_it` holds, to be changed now and never again.
+    fn begin<'a>(
+        &mut self,
+        devices: &'a Devices,
+        kind: &'static str,
+        selector: &str,
+        is_it: impl Fn(&Device) -> bool,
+    ) -> Result<&'a Device, PlanError> {
+        let selector = || selector.to_owned();
+        let mut matching =
+            devices.list.iter().filter(|device| device.tag.name == kind && is_it(device));
+        let device = match (matching.next(), matching.next()) {
+            (Some(device), None) => device,
+            (None, _) => return Err(PlanError::NoDevice { kind, selector: selector() }),
+            (Some(_), Some(_)) => {
+                return Err(PlanError::ManyDevices { kind, selector: selector() });
+            }
+        };
+        let start = device.tag.range.start;
+        if self.devices.contains(&start) {
+            return Err(PlanError::Twice { kind, selector: selector() });
+        }
+        self.devices.push(start);
+        Ok(device)
+    }
+}
 
 /// Replaces the ranges, which do not overlap.
 fn splice(xml: &str, mut changes: Vec<Change>) -> String {
@@ -198,22 +234,6 @@ fn close(found: &mut Devices, path: &[Tag], tag: &Tag, start: usize, end: usize)
     }
 }
 
-/// The only device of that kind for which `is_it` holds.
-fn only<'a>(
-    devices: &'a Devices,
-    kind: &'static str,
-    selector: &str,
-    is_it: impl Fn(&Device) -> bool,
-) -> Result<&'a Device, PlanError> {
-    let mut matching =
-        devices.list.iter().filter(|device| device.tag.name == kind && is_it(device));
-    match (matching.next(), matching.next()) {
-        (Some(device), None) => Ok(device),
-        (None, _) => Err(PlanError::NoDevice { kind, selector: selector.to_owned() }),
-        (Some(_), Some(_)) => Err(PlanError::ManyDevices { kind, selector: selector.to_owned() }),
-    }
-}
-
 fn inapplicable<T>(
     kind: &'static str,
     selector: &str,
@@ -226,9 +246,9 @@ fn inapplicable<T>(
 fn change_network(
     devices: &Devices,
     edit: &NetworkEdit,
-    changes: &mut Vec<Change>,
+    changes: &mut Changes,
 ) -> Result<(), PlanError> {
-    let device = only(devices, "interface", &edit.mac, |device| {
+    let device = changes.begin(devices, "interface", &edit.mac, |device| {
         let mac = device.child("mac").and_then(|mac| mac.get("address"));
         mac.is_some_and(|mac| mac.eq_ignore_ascii_case(&edit.mac))
     })?;
@@ -252,17 +272,13 @@ fn change_network(
     source.set(kind, name);
     let mut tag = device.tag.clone();
     tag.set("type", kind);
-    changes.push(tag.write());
-    changes.push(source.write());
+    changes.list.push(tag.write());
+    changes.list.push(source.write());
     Ok(())
 }
 
-fn change_disk(
-    devices: &Devices,
-    edit: &DiskEdit,
-    changes: &mut Vec<Change>,
-) -> Result<(), PlanError> {
-    let device = only(devices, "disk", &edit.target, |device| {
+fn change_disk(devices: &Devices, edit: &DiskEdit, changes: &mut Changes) -> Result<(), PlanError> {
+    let device = changes.begin(devices, "disk", &edit.target, |device| {
         device.child("target").and_then(|target| target.get("dev")) == Some(&edit.target)
     })?;
     let key = match device.tag.get("type").unwrap_or("file") {
@@ -277,11 +293,11 @@ fn change_disk(
     };
     let mut source = source.clone();
     source.set(key, &edit.path);
-    changes.push(source.write());
+    changes.list.push(source.write());
     // The backing chain is that of the old image; without it libvirt looks at the new one.
     for (tag, whole) in &device.children {
         if tag.name == "backingStore" {
-            changes.push((whole.clone(), String::new()));
+            changes.list.push((whole.clone(), String::new()));
         }
     }
     Ok(())
@@ -290,10 +306,10 @@ fn change_disk(
 fn change_graphics(
     devices: &Devices,
     edit: &GraphicsEdit,
-    changes: &mut Vec<Change>,
+    changes: &mut Changes,
 ) -> Result<(), PlanError> {
-    let selector = edit.kind.as_deref().unwrap_or("any type");
-    let device = only(devices, "graphics", selector, |device| {
+    let selector = edit.selector();
+    let device = changes.begin(devices, "graphics", selector, |device| {
         edit.kind.as_deref().is_none_or(|kind| device.tag.get("type") == Some(kind))
     })?;
     let mut tag = device.tag.clone();
@@ -316,7 +332,7 @@ fn change_graphics(
             [listen] if listen.get("type") == Some("address") => {
                 let mut listen = (*listen).clone();
                 listen.set("address", &address.to_string());
-                changes.push(listen.write());
+                changes.list.push(listen.write());
             }
             [listen] => {
                 let kind = listen.get("type").unwrap_or("unknown");
@@ -327,6 +343,6 @@ fn change_graphics(
         }
         tag.set("listen", &address.to_string());
     }
-    changes.push(tag.write());
+    changes.list.push(tag.write());
     Ok(())
 }

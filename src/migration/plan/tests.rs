@@ -98,8 +98,12 @@ fn decide(
     Plan::decide(&settings, edits, Mode::PeerToPeer, &target(), source, destination)
 }
 
+fn running() -> SourceFacts {
+    source(DomainState::Running)
+}
+
 fn live(edits: &Edits) -> Result<Plan, PlanError> {
-    decide(MigrationType::Live, edits, &source(DomainState::Running), &DestinationFacts::default())
+    decide(MigrationType::Live, edits, &running(), &DestinationFacts::default())
 }
 
 fn name(text: &str) -> GuestName {
@@ -240,6 +244,27 @@ fn an_edit_that_applies_to_nothing_is_refused() {
         console(Some("spice"), Some("::1"), None),
         "graphics `spice` can't be changed: it listens on socket, not on an address",
     );
+}
+
+#[test]
+fn a_device_is_changed_once_however_it_is_named() {
+    let net = |name: &str| NetworkSource::Network(name.to_owned());
+    let mut edits = network("52:54:00:aa:bb:01", net("n"));
+    edits.networks.extend(network("52:54:00:AA:BB:01", net("m")).networks);
+    refuses(edits, "interface `52:54:00:AA:BB:01` is to be changed more than once");
+    let mut edits = disk("vda", "/x");
+    edits.disks.extend(disk("vda", "/x").disks);
+    refuses(edits, "disk `vda` is to be changed more than once");
+    let port = || Some(Port::Automatic);
+    let mut edits = console(Some("vnc"), None, port());
+    edits.graphics.extend(console(None, Some("::1"), None).graphics);
+    let spice = XML.find("    <graphics type='spice'>").expect("a console");
+    let end = XML.find("  </devices>").expect("devices");
+    let xml = format!("{}{}", &XML[..spice], &XML[end..]);
+    let one_console = SourceFacts { live_xml: xml.clone(), definition: xml, ..running() };
+    let plan = decide(MigrationType::Live, &edits, &one_console, &DestinationFacts::default());
+    let message = "graphics `any type` is to be changed more than once";
+    assert_eq!(plan.expect_err("refused").to_string(), message);
 }
 
 #[test]

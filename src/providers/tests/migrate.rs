@@ -41,6 +41,20 @@ fn texts(texts: &[&str]) -> Value {
     Value::from(texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>())
 }
 
+/// A disk that is somewhere else at the destination.
+fn disk(target: &str, source: &str) -> Instance {
+    Instance::new(name("CIM_ResourceAllocationSettingData"))
+        .with(name("ResourceType"), 17_u16)
+        .with(name("AddressOnParent"), target)
+        .with(name("HostResource"), texts(&[source]))
+}
+
+fn resources(resources: impl IntoIterator<Item = Instance>) -> ParamValue {
+    let embedded = |it: Instance| Some(Scalar::EmbeddedInstance(Box::new(it)));
+    let value = Value::Array(resources.into_iter().map(embedded).collect());
+    ParamValue { value: Some(value), ..parameter("NewResourceSettingData", true) }
+}
+
 fn call(object: impl Into<ObjectPath>, method: &str, parameters: Vec<ParamValue>) -> Operation {
     Operation::InvokeMethod { object: object.into(), method: name(method), parameters }
 }
@@ -349,6 +363,7 @@ async fn what_can_be_refused_at_once_leaves_no_job() {
         let data = Instance::new(name("KVM_VirtualSystemSettingData")).with(name(property), value);
         vec![parameter("NewSystemSettingData", data)]
     };
+    let disks = |sources: &[&str]| vec![resources(sources.iter().map(|it| disk("vda", it)))];
     let guest = |path: InstancePath| vec![parameter("ComputerSystem", ObjectPath::from(path))];
     let host = |host: &str| vec![parameter("DestinationHost", host)];
     let invalid = StatusCode::InvalidParameter;
@@ -371,6 +386,17 @@ async fn what_can_be_refused_at_once_leaves_no_job() {
         (one("CheckParameters", texts(&["a\nb"])), invalid, ""),
         (system("Emulator", "/bin/sh"), invalid, "NewSystemSettingData: Emulator can't be changed"),
         (system("ElementName", "a/b"), invalid, "NewSystemSettingData: new name \"a/b\""),
+        (
+            disks(&["/srv/../etc/passwd"]),
+            invalid,
+            "NewResourceSettingData: new disk source \"/srv/../etc/passwd\" is not allowed",
+        ),
+        (
+            disks(&["/srv/a", "/srv/b"]),
+            invalid,
+            "NewResourceSettingData: disk `vda` is to be changed more than once",
+        ),
+        (disks(&["/srv/a"; 257]), invalid, "NewResourceSettingData: more than 256 elements"),
         (
             vec![parameter("MigrationWithoutRootKey", true)],
             failed,
