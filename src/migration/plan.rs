@@ -7,7 +7,7 @@ mod rewrite;
 #[cfg(test)]
 mod tests;
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,10 @@ use super::{
     MigrationType, Settings, Target, Transport,
     job::{Facts, Terms},
 };
-use crate::hypervisor::{Domain, DomainState, MigrationOrder, Route};
+use crate::{
+    checks::builtin::Changes,
+    hypervisor::{Domain, DomainState, MigrationOrder, Route},
+};
 
 /// The longest name a guest may be given.
 const MAX_NAME: usize = 200;
@@ -80,6 +83,14 @@ impl Edits {
         };
         repeated(graphics, same_console)
             .map_or(Ok(()), |edit| Err(twice("graphics", edit.selector())))
+    }
+
+    /// What they make of a guest's XML; `None` if they leave the devices alone.
+    pub fn changes(&self) -> Option<Changes> {
+        let edits = self.clone();
+        self.touch_devices().then(|| -> Changes {
+            Arc::new(move |xml| rewrite::rewrite(xml, &edits).map_err(|error| error.to_string()))
+        })
     }
 
     /// Whether the XML has to be changed; a name alone libvirt changes itself.

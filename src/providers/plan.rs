@@ -156,6 +156,7 @@ impl Plan {
             disks: self.settings.disks.clone(),
             post_copy: self.settings.post_copy,
             parallel: self.settings.parallel.is_some(),
+            changes: edits.changes(),
         }
     }
 }

@@ -98,6 +98,7 @@ fn built_in_checks_between_real_hosts() {
         disks: Vec::new(),
         post_copy: false,
         parallel: false,
+        changes: None,
     };
     let check = |inputs: &Inputs, expected: &[&str]| {
         let findings = builtin::run(inputs, &Levels::default());

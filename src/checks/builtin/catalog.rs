@@ -45,6 +45,7 @@ checks! {
     TSC = "VMC016", false, "the guest does not rely on the source's clock rate";
     OPTIONS = "VMC017", false, "both hypervisors can do what was asked for together";
     ADDRESSES = "VMC021", false, "no console listens on an address of the source's own";
+    CHANGES = "VMC022", true, "what is to be different at the destination can be changed";
 }
 
 /// The check with that code.

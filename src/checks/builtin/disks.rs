@@ -32,23 +32,37 @@ struct Disk<'a> {
     target: &'a str,
     kind: &'a str,
     source: &'a Element,
+    /// Where it is at the source.
+    here: Option<&'a str>,
     /// Whether its content travels with the guest.
     copied: bool,
 }
 
 impl<'a> Disk<'a> {
-    /// The file or device it is on.
+    /// The file or device it is on at the destination.
     fn path(&self) -> Option<&'a str> {
-        match self.kind {
-            "file" => self.source.attribute("file"),
-            "block" => self.source.attribute("dev"),
-            _ => None,
-        }
+        path(self.kind, self.source)
     }
 
     fn subject(&self) -> String {
         format!("disk {}", self.target)
     }
+}
+
+fn path<'a>(kind: &str, source: &'a Element) -> Option<&'a str> {
+    match kind {
+        "file" => source.attribute("file"),
+        "block" => source.attribute("dev"),
+        _ => None,
+    }
+}
+
+/// The file or device that a disk is on at the source.
+fn path_here<'a>(facts: &'a Facts<'_>, target: &str) -> Option<&'a str> {
+    let devices = facts.here.as_ref()?.child("devices")?;
+    let mut disks = devices.children_named("disk");
+    let disk = disks.find(|disk| disk.attribute_at("target", "dev") == Some(target))?;
+    path(disk.attribute("type").unwrap_or("file"), disk.child("source")?)
 }
 
 fn writable<'a>(facts: &'a Facts<'_>) -> impl Iterator<Item = Disk<'a>> {
@@ -65,7 +79,8 @@ fn writable<'a>(facts: &'a Facts<'_>) -> impl Iterator<Item = Disk<'a>> {
         if (removable || disk.child("readonly").is_some()) && !copied {
             return None;
         }
-        Some(Disk { target, kind: disk.attribute("type").unwrap_or("file"), source, copied })
+        let kind = disk.attribute("type").unwrap_or("file");
+        Some(Disk { target, kind, source, here: path_here(facts, target), copied })
     })
 }
 
@@ -85,6 +100,9 @@ pub(super) fn reachable(facts: &Facts<'_>, notes: &mut Notes<'_>) {
         match disk.kind {
             "volume" => pool_is_there(destination, &disk, severity, notes),
             "file" if disk.copied => copy_has_a_pool(destination, &disk, notes),
+            "file" | "block" if disk.path() != disk.here => {
+                image_is_there(destination, &disk, notes)
+            }
             _ => {}
         }
     }
@@ -113,6 +131,30 @@ fn pool_is_there(
                 .argument(name)
                 .remedy("Define and start the pool at the destination.");
         }
+    }
+}
+
+/// Where a client says that a disk is. Only what is in a pool can be seen from here, and a pool does not
+/// show what came since its last refresh.
+fn image_is_there(destination: &dyn Hypervisor, disk: &Disk<'_>, notes: &mut Notes<'_>) {
+    let Some(path) = disk.path() else { return };
+    let (subject, target) = (disk.subject(), disk.target);
+    let asked = "whether the destination has the disk's image";
+    if notes.answer(&subject, asked, destination.volume(path)).flatten().is_some() {
+        return;
+    }
+    let directory = path.rsplit_once('/').map_or("/", |(directory, _)| directory);
+    let pool = notes.answer(&subject, asked, destination.pool_at(directory)).flatten();
+    if let Some(StoragePool { name, active: true, .. }) = pool {
+        notes
+            .warning(
+                subject,
+                format!("The destination's pool {name} does not show {path} for disk {target}."),
+            )
+            .argument(name)
+            .argument(path)
+            .argument(target)
+            .remedy("Put the image there, or refresh the pool if it is there.");
     }
 }
 
@@ -161,7 +203,8 @@ pub(super) fn unsafe_storage(facts: &Facts<'_>, notes: &mut Notes<'_>) {
                 .argument(target)
                 .remedy("Move the disk to storage that both hosts reach.");
         }
-        let Some(path) = disk.path().filter(|_| disk.kind == "file" && local) else { continue };
+        // libvirt looks at where the disk is now, wherever it will be.
+        let Some(path) = disk.here.filter(|_| disk.kind == "file" && local) else { continue };
         if is_local(Path::new(path)) == Some(true) {
             notes
                 .note(
@@ -246,7 +289,8 @@ pub(super) fn space(facts: &Facts<'_>, notes: &mut Notes<'_>) {
     let mut needed: BTreeMap<String, (u64, u64)> = BTreeMap::new();
     for disk in writable(facts).filter(|disk| disk.copied) {
         let Some(path) = disk.path() else { continue };
-        let Ok(Some(volume)) = facts.inputs.source.volume(path) else { continue };
+        let here = disk.here.unwrap_or(path);
+        let Ok(Some(volume)) = facts.inputs.source.volume(here) else { continue };
         // One that is there already takes no more room.
         if matches!(destination.volume(path), Ok(Some(_))) {
             continue;

@@ -100,3 +100,13 @@ pub(super) fn baggage(facts: &Facts<'_>, notes: &mut Notes<'_>) {
             .remedy("Wait until the block job has ended, or cancel it.");
     }
 }
+
+/// VMC022.
+pub(super) fn changes(facts: &Facts<'_>, notes: &mut Notes<'_>) {
+    if let Some(reason) = &facts.misfit {
+        notes
+            .error("", format!("The guest can't be changed as asked: {reason}."))
+            .argument(reason)
+            .remedy("Name devices that the guest has, as they are named in its definition.");
+    }
+}

@@ -4,6 +4,9 @@
 //! whatever it sees: none stops at the first, none keeps another from running. What a driver can't tell
 //! is no finding; what could not be asked is one. Everything is read-only and blocks.
 //!
+//! They judge the guest as it will be at the destination: with what a client changes on the way, and a
+//! guest that is restarted there as it is defined.
+//!
 //! The libvirt test driver runs no guests, so what its hosts have (networks, storage, memory, device
 //! models) is not looked at; nor has it a host UUID, so only the URI tells whether a destination is the
 //! source itself.
@@ -49,7 +52,12 @@ pub struct Inputs {
     pub post_copy: bool,
     /// Whether its memory goes over several connections.
     pub parallel: bool,
+    /// What is different at the destination; `None` is nothing.
+    pub changes: Option<Changes>,
 }
+
+/// Makes the guest's XML at the destination from that at the source, or says why that can't be.
+pub type Changes = Arc<dyn Fn(&str) -> Result<String, String> + Send + Sync>;
 
 /// How a guest is to move.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -127,6 +135,7 @@ const CHECKS: &[(&Check, Run)] = &[
     (&catalog::TSC, platform::tsc),
     (&catalog::OPTIONS, platform::options),
     (&catalog::ADDRESSES, devices::addresses),
+    (&catalog::CHANGES, guest::changes),
 ];
 
 /// What more than one check needs to know, asked for once.
@@ -134,8 +143,12 @@ struct Facts<'a> {
     inputs: &'a Inputs,
     source_host: Result<HostInfo, HypervisorError>,
     guest: Result<Domain, HypervisorError>,
-    /// The guest's XML as it would travel; `None` where there is no guest.
+    /// The guest's XML as it will be at the destination; `None` where there is no guest.
     xml: Option<Element>,
+    /// The same, as it is at the source.
+    here: Option<Element>,
+    /// Why it can't be changed as asked.
+    misfit: Option<String>,
     /// `None` where the destination can't be reached.
     destination: Option<(&'a dyn Hypervisor, HostInfo)>,
     /// Why not.
@@ -146,7 +159,16 @@ impl<'a> Facts<'a> {
     fn gather(inputs: &'a Inputs) -> Self {
         let source = &inputs.source;
         let guest = source.domain(&inputs.guest);
-        let xml = guest.as_ref().ok().and_then(|guest| migratable_xml(&**source, guest));
+        let here = guest.as_ref().ok().and_then(|guest| source_xml(inputs, guest));
+        let (there, misfit) = match (&here, &inputs.changes) {
+            (Some(here), Some(change)) => match change(here) {
+                Ok(there) => (Some(there), None),
+                Err(reason) => (Some(here.clone()), Some(reason)),
+            },
+            (here, _) => (here.clone(), None),
+        };
+        let parsed = |xml: Option<String>| Element::parse(&xml?).ok();
+        let (xml, here) = (parsed(there), parsed(here));
         let opened = inputs.destination.as_ref().map_err(HypervisorError::clone);
         let told = opened.and_then(|opened| Ok((&**opened, opened.host()?)));
         let (destination, unreachable) = match told {
@@ -154,7 +176,8 @@ impl<'a> Facts<'a> {
             Err(HypervisorError::Unreachable { message, .. }) => (None, Some(message)),
             Err(error) => (None, Some(error.to_string())),
         };
-        Self { inputs, source_host: source.host(), guest, xml, destination, unreachable }
+        let source_host = source.host();
+        Self { inputs, source_host, guest, xml, here, misfit, destination, unreachable }
     }
 
     /// The destination, where it is a host that really runs guests.
@@ -169,11 +192,16 @@ impl<'a> Facts<'a> {
     }
 }
 
-fn migratable_xml(source: &dyn Hypervisor, guest: &Domain) -> Option<Element> {
-    let told = source.domain_xml(&guest.name, XmlForm::Migratable);
+/// The XML from which the destination's is made.
+fn source_xml(inputs: &Inputs, guest: &Domain) -> Option<String> {
+    let form = match inputs.movement {
+        Movement::Offline | Movement::Live | Movement::Paused => XmlForm::Migratable,
+        Movement::Restart => XmlForm::Inactive,
+    };
+    let source = &inputs.source;
     // Some drivers have no such form.
-    let xml = told.or_else(|_| source.domain_xml(&guest.name, XmlForm::Live)).ok()?;
-    Element::parse(&xml).ok()
+    let told = source.domain_xml(&guest.name, form);
+    told.or_else(|_| source.domain_xml(&guest.name, XmlForm::Live)).ok()
 }
 
 /// Takes down what one check finds.

@@ -44,6 +44,7 @@ impl Bench {
             disks: Vec::new(),
             post_copy: false,
             parallel: false,
+            changes: None,
         };
         Self { source, destination, inputs }
     }
@@ -64,6 +65,15 @@ impl Bench {
     fn copying(mut self, disks: &[&str]) -> Self {
         self.inputs.storage = StorageCopy::Full;
         self.inputs.disks = disks.iter().map(|disk| (*disk).to_owned()).collect();
+        self
+    }
+
+    /// With one part of its XML exchanged on the way.
+    fn changing(mut self, from: &'static str, to: &'static str) -> Self {
+        self.inputs.changes = Some(Arc::new(move |xml| {
+            assert!(xml.contains(from), "{xml}");
+            Ok(xml.replace(from, to))
+        }));
         self
     }
 
@@ -426,6 +436,57 @@ fn networks() {
     ]);
     bench.destination.add_network("lan", true);
     bench.finds(&[]);
+}
+
+#[test]
+fn a_guest_is_judged_as_it_will_be() {
+    let interface = "<interface type='network'><mac address='52:54:00:00:00:01'/>\
+                     <source network='default'/></interface>";
+    let bench = Bench::with_devices(interface).changing("'default'", "'lan'");
+    bench.destination.add_network("default", true);
+    bench.finds(&[
+        "VMC008 e Network lan of interface 52:54:00:00:00:01 does not exist at the destination.",
+    ]);
+    bench.destination.add_network("lan", true);
+    bench.finds(&[]);
+    let console = "<graphics type='vnc'><listen type='address' address='192.0.2.1'/></graphics>";
+    Bench::with_devices(console).changing("192.0.2.1", "127.0.0.1").finds(&[]);
+}
+
+#[test]
+fn a_disk_is_looked_for_where_it_will_be() {
+    let disk = "<disk><source file='/old/a.img'/><target dev='vda'/></disk>";
+    let pool = |available| StoragePool {
+        name: "images".to_owned(),
+        kind: "dir".to_owned(),
+        active: true,
+        available,
+    };
+    let volume = || Volume { pool: "images".to_owned(), capacity: 3 << 20 };
+    let bench = Bench::with_devices(disk).changing("/old/a.img", "/new/b.img");
+    // Nobody knows what is in a directory without a pool.
+    bench.finds(&[]);
+    bench.destination.add_pool("/new", pool(0));
+    let missing = "The destination's pool images does not show /new/b.img for disk vda.";
+    bench.finds(&[&format!("VMC005 w {missing}")]);
+    bench.destination.add_volume("/new/b.img", volume());
+    bench.finds(&[]);
+    let bench = Bench::with_devices(disk).changing("/old/a.img", "/new/b.img").copying(&[]);
+    bench.source.add_volume("/old/a.img", volume());
+    bench.destination.add_pool("/new", pool(2 << 20));
+    bench.finds(&[
+        "VMC014 e The copied disks need 3 MiB in pool images; the destination has 2 MiB there.",
+    ]);
+}
+
+#[test]
+fn a_change_that_can_not_be_made_is_found() {
+    let mut bench = Bench::with_devices("<hostdev type='usb'/>");
+    bench.inputs.changes = Some(Arc::new(|_| Err("the guest has no disk `vdz`".to_owned())));
+    bench.finds(&[
+        "VMC007 w The guest uses a usb device of the source.",
+        "VMC022 e The guest can't be changed as asked: the guest has no disk `vdz`.",
+    ]);
 }
 
 #[test]

@@ -158,6 +158,7 @@ fn inputs(found: Found, target: &Target, connector: &dyn Connector) -> Inputs {
         disks: Vec::new(),
         post_copy: false,
         parallel: false,
+        changes: None,
     }
 }
 

@@ -224,6 +224,15 @@ fn refuses(edits: Edits, message: &str) {
 }
 
 #[test]
+fn the_checks_get_the_xml_as_it_will_be() {
+    assert!(Edits { name: Some(name("new")), ..Edits::default() }.changes().is_none());
+    let changes = disk("vda", "/b/two.qcow2").changes().expect("a device is changed");
+    assert!(changes(XML).expect("it can be").contains("/b/two.qcow2"));
+    let changes = disk("vdz", "/b/two.qcow2").changes().expect("a device is changed");
+    assert_eq!(changes(XML), Err("the guest has no disk `vdz`".to_owned()));
+}
+
+#[test]
 fn an_edit_that_applies_to_nothing_is_refused() {
     let net = |name: &str| NetworkSource::Network(name.to_owned());
     refuses(

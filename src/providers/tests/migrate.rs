@@ -412,6 +412,35 @@ async fn what_can_be_refused_at_once_leaves_no_job() {
     world.close().await;
 }
 
+/// Gives peer1 a disk and an interface.
+fn equip(world: &World) {
+    let guest = FakeHypervisor::guest("peer1", UUID, DomainState::Running);
+    let xml = "<domain><name>peer1</name><devices>\
+               <disk type='file'><source file='/srv/images/a.img'/><target dev='vda'/></disk>\
+               <interface type='network'><mac address='52:54:00:00:00:01'/>\
+               <source network='default'/></interface></devices></domain>";
+    world.hypervisors[0].add_guest_silently(guest, xml);
+}
+
+#[tokio::test]
+async fn the_gate_judges_a_guest_as_it_will_be() {
+    let world = world().await;
+    let there = add_destination(&world, DESTINATION);
+    equip(&world);
+    let interface = Instance::new(name("CIM_ResourceAllocationSettingData"))
+        .with(name("ResourceType"), 10_u16)
+        .with(name("Address"), "52:54:00:00:00:01")
+        .with(name("Connection"), texts(&["lan"]));
+    let to_lan = || vec![resources([interface.clone()])];
+    let lacks = "Network lan of interface 52:54:00:00:00:01 does not exist at the destination.";
+    let job = world.migrate(to_lan()).await;
+    has(&world.ended(&job).await, &[("Status", lacks)]);
+    there.add_network("lan", true);
+    let job = world.migrate(to_lan()).await;
+    has(&world.ended(&job).await, &[("Status", "Completed")]);
+    world.close().await;
+}
+
 #[tokio::test]
 async fn a_socket_as_destination_needs_direct_mode() {
     let world = world().await;

@@ -102,6 +102,7 @@ async fn question(hands: &Hands, request: &Request) -> Result<Question, Hypervis
             disks: settings.disks.clone(),
             post_copy: settings.post_copy,
             parallel: settings.parallel.is_some(),
+            changes: request.edits.changes(),
         },
     })
 }
