@@ -274,6 +274,7 @@ fn terms(config: &Config, gate: Gate) -> Terms {
         destinations: config.migration.policy.clone(),
         check_failure: config.check_failure,
         failed_job_state: config.migration.failed_job_state,
+        disk_directories: config.migration.disk_directories.clone(),
         ssh_key_directory: config.migration.ssh_key_directory.clone(),
     }
 }

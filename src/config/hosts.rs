@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf, time::Duratio
 use super::{Choice, FromNode, Node, Place, Section, section::Setting, value::OneOrMany};
 use crate::{
     migration::{
-        AllowedDestination, AllowedError, DestinationPolicy, Mode, NamedDestination, Options,
-        Transport,
+        AllowedDestination, AllowedError, DestinationPolicy, DirectoryError, DiskDirectories,
+        DiskDirectory, Mode, NamedDestination, Options, Transport,
     },
     providers::{CheckFailure, FailedJobState, Prefix},
 };
@@ -54,6 +54,8 @@ pub struct Migration {
     pub shutdown_timeout: Duration,
     /// How long a migration may send nothing before it is given up.
     pub stall_timeout: Duration,
+    /// Where clients that are no administrators may find disks at a destination.
+    pub disk_directories: DiskDirectories,
     /// Where MigrateSSHKeyCopy finds and puts keys; `None` is nowhere.
     pub ssh_key_directory: Option<PathBuf>,
     /// The JobState of a job that failed.
@@ -154,6 +156,10 @@ pub(super) fn migration(root: &mut Section<'_>) -> Migration {
         max_waiting: section.or("max-waiting", NonZeroUsize::MIN.saturating_add(999)),
         shutdown_timeout,
         stall_timeout,
+        disk_directories: section
+            .optional::<OneOrMany<DiskDirectory>>("allowed-disk-directories")
+            .map(|directories| DiskDirectories(directories.0))
+            .unwrap_or_default(),
         ssh_key_directory: section.optional("ssh-key-directory"),
         failed_job_state: section.or("failed-job-state", FailedJobState::Completed),
     };
@@ -186,6 +192,12 @@ fn policy(migration: &mut Section<'_>) -> DestinationPolicy {
 impl FromNode for AllowedDestination {
     fn from_node(node: &Node) -> Result<Self, String> {
         String::from_node(node)?.parse().map_err(|error: AllowedError| error.to_string())
+    }
+}
+
+impl FromNode for DiskDirectory {
+    fn from_node(node: &Node) -> Result<Self, String> {
+        String::from_node(node)?.parse().map_err(|error: DirectoryError| error.to_string())
     }
 }
 

@@ -6,6 +6,7 @@ use super::*;
 use crate::{
     checks::{WhenMissing, builtin::Level},
     http::{AuthMode, ListenAddress},
+    migration::DiskDirectories,
     providers::Prefix,
 };
 
@@ -312,6 +313,19 @@ fn destinations_are_names_domains_and_networks() {
     bad(
         "[migration]\ndefault-transport = \"tls\"\n",
         "virtcimd.toml:2: migration.default-transport is not in allowed-transports",
+    );
+}
+
+#[test]
+fn directories_of_disks_are_absolute_and_none_by_default() {
+    assert_eq!(good("").migration.disk_directories, DiskDirectories::default());
+    let text = "[migration]\nallowed-disk-directories = [\"/srv/images\", \"/dev/vg0/\"]\n";
+    let allowed = ["/srv/images", "/dev/vg0"].map(|it| it.parse().expect("a directory"));
+    assert_eq!(good(text).migration.disk_directories, DiskDirectories(allowed.to_vec()));
+    bad(
+        "[migration]\nallowed-disk-directories = \"/dev\"\n",
+        "virtcimd.toml:2: migration.allowed-disk-directories: expected an absolute path without `.` \
+         and `..` that is not one of /, /dev, /proc, /sys, found \"/dev\"",
     );
 }
 

@@ -1,6 +1,7 @@
 //! The migration machine: typed settings, destinations, plan, job, executor.
 
 mod destination;
+mod directories;
 mod executor;
 pub mod job;
 mod plan;
@@ -12,6 +13,7 @@ pub use destination::{
     AllowedDestination, AllowedError, Destination, DestinationError, DestinationPolicy, Driver,
     Host, HostName, NamedDestination, Target, TargetError, Transport,
 };
+pub use directories::{DirectoryError, DirectoryRefusal, DiskDirectories, DiskDirectory};
 pub use executor::{
     Amendment, AskGate, CommandError, JobChange, JobView, MigrationHandle, Options, Parts,
     Question, Removal, Request, SubmitError,

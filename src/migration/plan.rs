@@ -85,6 +85,29 @@ impl Edits {
             .map_or(Ok(()), |edit| Err(twice("graphics", edit.selector())))
     }
 
+    /// Each of them in words, for the record.
+    pub fn describe(&self) -> Vec<String> {
+        let name = self.name.iter().map(|name| format!("name {:?}", name.as_str()));
+        let networks = self.networks.iter().map(|NetworkEdit { mac, source }| match source {
+            NetworkSource::Network(name) => format!("interface {mac:?} to network {name:?}"),
+            NetworkSource::Bridge(name) => format!("interface {mac:?} to bridge {name:?}"),
+        });
+        let disks = self
+            .disks
+            .iter()
+            .map(|DiskEdit { target, path }| format!("disk {target:?} to {path:?}"));
+        let graphics = self.graphics.iter().map(|edit| {
+            let address = edit.listen.map(|address| format!(" to address {address}"));
+            let port = edit.port.map(|port| match port {
+                Port::Automatic => " to any port".to_owned(),
+                Port::Number(number) => format!(" to port {number}"),
+            });
+            let (address, port) = (address.unwrap_or_default(), port.unwrap_or_default());
+            format!("graphics {:?}{address}{port}", edit.selector())
+        });
+        name.chain(networks).chain(disks).chain(graphics).collect()
+    }
+
     /// What they make of a guest's XML; `None` if they leave the devices alone.
     pub fn changes(&self) -> Option<Changes> {
         let edits = self.clone();

@@ -7,7 +7,7 @@
 //! A Migrate method refuses at once whatever can be known at once, so it looks for the guest before it
 //! connects; libvirt-cim accepts a guest that does not exist and tells of it in the job.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -25,9 +25,13 @@ use crate::{
     },
     cim::{CimName, Instance, InstancePath, ObjectPath, Value},
     hypervisor::{Connector, Domain, HostInfo, HypervisorError, Migrator},
-    migration::{AskGate, DestinationPolicy, Question, QueueError, SubmitError},
+    migration::{
+        AskGate, DestinationPolicy, DiskDirectories, Edits, JobView, Question, QueueError,
+        SubmitError,
+    },
     ops::{
-        InstanceProvider, MethodCall, MethodResult, MethodSpec, Outcome, ProviderError, Role, Sink,
+        InstanceProvider, MethodCall, MethodResult, MethodSpec, Outcome, Principal, ProviderError,
+        Role, Sink,
     },
     sys::blocking::{SlotError, Slots},
 };
@@ -69,6 +73,9 @@ const CONNECTING: usize = 16;
 /// How many more may wait for that.
 const WAITING: usize = 64;
 
+/// How long a look at the paths of disks may take.
+const LOOK: Duration = Duration::from_secs(10);
+
 /// The service.
 pub(super) fn migration_service(prefix: Prefix, info: &HostInfo) -> Instance {
     service(prefix, Family::VirtualSystemMigrationService, "MigrationService", info).done()
@@ -87,6 +94,8 @@ pub struct Terms {
     pub check_failure: CheckFailure,
     /// The JobState of a job that failed.
     pub failed_job_state: FailedJobState,
+    /// Where disks may be at a destination that somebody else than an administrator names.
+    pub disk_directories: DiskDirectories,
     /// Where MigrateSSHKeyCopy finds and puts keys; `None` is nowhere.
     pub ssh_key_directory: Option<PathBuf>,
 }
@@ -131,6 +140,38 @@ impl Migrations {
     /// The terms that stand now.
     pub(super) fn terms(&self) -> Arc<Terms> {
         Arc::clone(&self.terms.borrow())
+    }
+
+    /// Whether that caller may attach the disks: an administrator any, others those in the directories
+    /// for them.
+    async fn check_disks(
+        &self,
+        terms: &Arc<Terms>,
+        edits: &Edits,
+        principal: &Principal,
+    ) -> Result<(), ProviderError> {
+        if edits.disks.is_empty() || principal.role >= Role::Admin {
+            return Ok(());
+        }
+        let (terms, disks) = (Arc::clone(terms), edits.disks.clone());
+        let looked = self.connecting.run_within(LOOK, move || {
+            let mut refusals = disks
+                .iter()
+                .map(|disk| terms.disk_directories.admit(&disk.path).map_err(|it| (disk, it)));
+            refusals.find_map(Result::err).map(|(disk, refusal)| (disk.target.clone(), refusal))
+        });
+        match looked.await {
+            Ok(None) => Ok(()),
+            Ok(Some((target, refusal))) => Err(ProviderError::AccessDenied(format!(
+                "NewResourceSettingData: disk `{target}` needs the role {}: {refusal}; user `{}` has the role {}",
+                Role::Admin.name(),
+                principal.name,
+                principal.role.name(),
+            ))),
+            Err(error) => Err(ProviderError::Failed(format!(
+                "NewResourceSettingData: the disks' paths can't be looked at: {error}"
+            ))),
+        }
     }
 
     /// Connects to a destination.
@@ -201,6 +242,7 @@ impl MigrationService {
         };
         let guest = self.guest(&plan).await?;
         let edits = edits::edits(self.host.prefix, &guest, &call.arguments)?;
+        self.migrations.check_disks(&terms, &edits, &call.principal).await?;
         let request = plan.gate_request(&guest, info.uri);
         let inputs = Opened::into_inner(destination);
         let inputs = plan.inputs(&guest, &edits, source, inputs);
@@ -244,6 +286,7 @@ impl MigrationService {
         terms.gate.check_parameters(plan.check_parameters.as_deref())?;
         let guest = self.guest(&plan).await?;
         let edits = edits::edits(prefix, &guest, &call.arguments)?;
+        self.migrations.check_disks(&terms, &edits, &call.principal).await?;
         if let Some(job) = self.host.migrations.job_of_guest(&guest.uuid) {
             return Err(SubmitError::from(QueueError::Migrating { job: job.id.clone() }).into());
         }
@@ -251,16 +294,7 @@ impl MigrationService {
         let hypervisor = self.host.connection.uri();
         let request = plan.request(&guest, edits, hypervisor, &call.principal, &call.method);
         let job = self.host.migrations.submit(request).await?;
-        if !job.request.overrides.is_empty() {
-            warn!(
-                target: "audit",
-                user = call.principal.name,
-                job = job.id,
-                domain = guest.name,
-                findings = job.request.overrides.join(" "),
-                "findings are overridden"
-            );
-        }
+        audit(&call.principal, &job);
         let path = ObjectPath::from(job_path(class, &job.id));
         let out = vec![(CimName::literal("Job"), Value::from(path))];
         Ok(MethodResult { value: Value::from(JOB_STARTED), out })
@@ -310,6 +344,25 @@ impl InstanceProvider for MigrationService {
             "MigrateSSHKeyDelete" => Box::pin(self.delete_key()),
             _ => Box::pin(self.check(call)),
         }
+    }
+}
+
+/// Records what a job is allowed beyond what its guest is: which findings do not stop it, and which
+/// devices it changes.
+fn audit(principal: &Principal, job: &JobView) {
+    let (user, domain) = (&principal.name, &job.request.guest);
+    if !job.request.overrides.is_empty() {
+        warn!(
+            target: "audit",
+            user,
+            job = job.id,
+            domain,
+            findings = job.request.overrides.join(" "),
+            "findings are overridden"
+        );
+    }
+    for change in job.request.edits.describe() {
+        info!(target: "audit", user, job = job.id, domain, change, "guest is changed on the way");
     }
 }
 

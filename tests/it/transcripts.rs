@@ -21,7 +21,7 @@ use virtcimd::{
         Connection, ConnectionOptions, DomainState,
         fake::{FakeHypervisor, FakeWorld},
     },
-    migration::{DestinationPolicy, MigrationHandle, Options, Parts},
+    migration::{DestinationPolicy, DiskDirectories, MigrationHandle, Options, Parts},
     ops::{Context, Operations, Principal, PullLimits, Registry, Role},
     providers::{self, CheckFailure, FailedJobState, Host, Migrations, Prefix, Server, Terms},
     repository::Repository,
@@ -258,6 +258,7 @@ impl Recorded {
             destinations: DestinationPolicy::default(),
             check_failure: CheckFailure::Verdict,
             failed_job_state: FailedJobState::Completed,
+            disk_directories: DiskDirectories::default(),
             ssh_key_directory: None,
         };
         let terms = watch::channel(Arc::new(terms)).1;

@@ -224,6 +224,25 @@ fn refuses(edits: Edits, message: &str) {
 }
 
 #[test]
+fn what_is_asked_for_is_told_in_words_on_one_line() {
+    let mut edits = network("52:54:00:aa:bb:01", NetworkSource::Network("lan".to_owned()));
+    edits.networks.extend(network("x", NetworkSource::Bridge("br0".to_owned())).networks);
+    edits.disks = disk("vda\n", "/b/\"two\".img").disks;
+    edits.graphics = console(None, Some("::1"), Some(Port::Automatic)).graphics;
+    edits.graphics.extend(console(Some("vnc"), None, Some(Port::Number(5901))).graphics);
+    edits.name = Some(name("new"));
+    let expected = [
+        r#"name "new""#,
+        r#"interface "52:54:00:aa:bb:01" to network "lan""#,
+        r#"interface "x" to bridge "br0""#,
+        r#"disk "vda\n" to "/b/\"two\".img""#,
+        r#"graphics "any type" to address ::1 to any port"#,
+        r#"graphics "vnc" to port 5901"#,
+    ];
+    assert_eq!(edits.describe(), expected);
+}
+
+#[test]
 fn the_checks_get_the_xml_as_it_will_be() {
     assert!(Edits { name: Some(name("new")), ..Edits::default() }.changes().is_none());
     let changes = disk("vda", "/b/two.qcow2").changes().expect("a device is changed");

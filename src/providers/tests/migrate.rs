@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     cim::{ClassPath, ObjectPath, ParamValue, Scalar},
-    hypervisor::Hypervisor,
+    hypervisor::{Hypervisor, XmlForm},
     migration::{JobView, Limits, NamedDestination},
 };
 
@@ -420,6 +420,37 @@ fn equip(world: &World) {
                <interface type='network'><mac address='52:54:00:00:00:01'/>\
                <source network='default'/></interface></devices></domain>";
     world.hypervisors[0].add_guest_silently(guest, xml);
+}
+
+#[tokio::test]
+async fn disks_are_where_the_administrator_allows() {
+    let world = world().await;
+    let there = add_destination(&world, DESTINATION);
+    there.add_network("default", true);
+    equip(&world);
+    let to = |path: &str| vec![resources([disk("vda", path)])];
+    let denied = "NewResourceSettingData: disk `vda` needs the role admin: /srv/images/b.img is not \
+                  below any of migration.allowed-disk-directories; user `someone` has the role \
+                  operator";
+    for method in ["MigrateVirtualSystemToHost", "CheckVirtualSystemIsMigratableToHost"] {
+        let service = ClassPath::local(name(SERVICE));
+        let operation = call(service, method, parameters(to("/srv/images/b.img")));
+        fails(world.run_as(Role::Operator, operation).await, StatusCode::AccessDenied, denied);
+    }
+    world.change_terms(|terms| {
+        terms.disk_directories = DiskDirectories(vec!["/srv/images".parse().unwrap()]);
+    });
+    let elsewhere = world.run_as(Role::Operator, to_host(to("/dev/sda"))).await;
+    fails(elsewhere, StatusCode::AccessDenied, "NewResourceSettingData: disk `vda` needs the role");
+    let job = started(world.run_as(Role::Operator, to_host(to("/srv/images/b.img"))).await);
+    has(&world.ended(&job).await, &[("Status", "Completed")]);
+    let xml = there.domain_xml("peer1", XmlForm::Live).unwrap();
+    assert!(xml.contains("<source file=\"/srv/images/b.img\"/>"), "{xml}");
+    there.remove_guest("peer1");
+    equip(&world);
+    let job = world.migrate(to("/dev/sda")).await;
+    has(&world.ended(&job).await, &[("Status", "Completed")]);
+    world.close().await;
 }
 
 #[tokio::test]

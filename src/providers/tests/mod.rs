@@ -20,7 +20,7 @@ use crate::{
         Connection, ConnectionOptions, Console, Domain, DomainConfig, DomainState, HypervisorError,
         fake::{FakeHypervisor, FakeWorld},
     },
-    migration::{DestinationPolicy, MigrationHandle, Options, Parts},
+    migration::{DestinationPolicy, DiskDirectories, MigrationHandle, Options, Parts},
     ops::{Context, Operations, Principal, PullLimits, Role},
     repository::Repository,
     store::Store,
@@ -85,6 +85,7 @@ impl World {
             destinations: DestinationPolicy::default(),
             check_failure: CheckFailure::default(),
             failed_job_state: FailedJobState::default(),
+            disk_directories: DiskDirectories::default(),
             ssh_key_directory: None,
         }));
         let (mut hypervisors, mut connections) = (Vec::new(), Vec::new());
