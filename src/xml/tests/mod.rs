@@ -3,6 +3,7 @@
 mod arbitrary;
 mod dtd;
 mod limits;
+mod paths;
 mod replies;
 mod requests;
 mod round_trip;

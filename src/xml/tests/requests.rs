@@ -4,11 +4,11 @@ use super::super::{
     Call, DecodeError, Limits, RequestBody, RequestMessage, Target, decode_request,
 };
 use crate::cim::{
-    CimError, CimName, CimType, DataType, Embedded, Instance, InstancePath, KeyValue, ObjectPath,
-    Operation, ParamValue, Request, Scalar, StatusCode, Value,
+    CimError, CimName, CimType, DataType, Embedded, Instance, InstancePath, ObjectPath, Operation,
+    ParamValue, Request, Scalar, StatusCode, Value,
 };
 
-const NAMESPACE: &str =
+pub(super) const NAMESPACE: &str =
     r#"<LOCALNAMESPACEPATH><NAMESPACE NAME="root"/><NAMESPACE NAME="virt"/></LOCALNAMESPACEPATH>"#;
 
 fn message(call: &str) -> String {
@@ -17,7 +17,7 @@ fn message(call: &str) -> String {
     )
 }
 
-fn intrinsic(name: &str, parameters: &str) -> String {
+pub(super) fn intrinsic(name: &str, parameters: &str) -> String {
     message(&format!(r#"<IMETHODCALL NAME="{name}">{NAMESPACE}{parameters}</IMETHODCALL>"#))
 }
 
@@ -39,7 +39,7 @@ fn call(text: &str) -> Call {
 }
 
 #[track_caller]
-fn operation(text: &str) -> Operation {
+pub(super) fn operation(text: &str) -> Operation {
     call(text).request.unwrap_or_else(|error| panic!("{error} in {text}")).operation
 }
 
@@ -59,18 +59,6 @@ fn name(text: &str) -> CimName {
     CimName::parse(text).unwrap()
 }
 
-/// The path that GetInstance asks for with that content of INSTANCENAME.
-#[track_caller]
-fn path(keys: &str) -> InstancePath {
-    let parameter = format!(
-        r#"<IPARAMVALUE NAME="InstanceName"><INSTANCENAME CLASSNAME="C">{keys}</INSTANCENAME></IPARAMVALUE>"#
-    );
-    match operation(&intrinsic("GetInstance", &parameter)) {
-        Operation::GetInstance { path, .. } => path,
-        other => panic!("{other:?}"),
-    }
-}
-
 /// The parameters of a method call.
 #[track_caller]
 fn parameters(text: &str) -> Vec<ParamValue> {
@@ -81,7 +69,7 @@ fn parameters(text: &str) -> Vec<ParamValue> {
 }
 
 #[track_caller]
-fn parameter(text: &str) -> (Option<DataType>, Option<Value>) {
+pub(super) fn parameter(text: &str) -> (Option<DataType>, Option<Value>) {
     let ParamValue { ty, value, .. } = parameters(text).remove(0);
     (ty, value)
 }
@@ -149,63 +137,6 @@ fn blanks_in_values_are_kept_unless_they_are_padding() {
     assert_eq!(value("a\r\nb\rc&#13;"), "a\nb\nc\r");
     assert_eq!(value("&lt;<![CDATA[<&]]>&#x41;<!-- none -->&quot;&apos;&amp;&gt;"), "<<&A\"'&>");
     assert_eq!(value(""), "");
-}
-
-#[test]
-fn key_values_in_every_form() {
-    let key = |content: &str| {
-        path(&format!(r#"<KEYBINDING NAME="k">{content}</KEYBINDING>"#)).keys.remove(0).value
-    };
-    let string = |text: &str| KeyValue::String(text.to_owned());
-    assert_eq!(key("<KEYVALUE>5</KEYVALUE>"), string("5"));
-    assert_eq!(key("<KEYVALUE/>"), string(""));
-    assert_eq!(key(r#"<KEYVALUE VALUETYPE="string">TRUE</KEYVALUE>"#), string("TRUE"));
-    assert_eq!(key(r#"<KEYVALUE VALUETYPE="numeric"> 0x10 </KEYVALUE>"#), KeyValue::Integer(16));
-    assert_eq!(
-        key(r#"<KEYVALUE VALUETYPE="numeric">18446744073709551615</KEYVALUE>"#),
-        KeyValue::Integer(u64::MAX.into())
-    );
-    assert_eq!(key(r#"<KEYVALUE VALUETYPE="numeric">1.5</KEYVALUE>"#), KeyValue::Real(1.5));
-    assert_eq!(key(r#"<KEYVALUE VALUETYPE="boolean">true</KEYVALUE>"#), KeyValue::Boolean(true));
-    assert_eq!(key(r#"<KEYVALUE TYPE="sint8">-1</KEYVALUE>"#), KeyValue::Integer(-1));
-    assert_eq!(key(r#"<KEYVALUE TYPE="UINT8">7</KEYVALUE>"#), KeyValue::Integer(7));
-    let datetime = "20261123181055.000001+060";
-    assert_eq!(
-        key(&format!(r#"<KEYVALUE TYPE="datetime">{datetime}</KEYVALUE>"#)),
-        string(datetime)
-    );
-    assert_eq!(path("").keys, []);
-    let unnamed = path("<KEYVALUE>x</KEYVALUE>").keys.remove(0);
-    assert_eq!((unnamed.name, unnamed.value), (None, string("x")));
-}
-
-#[test]
-fn references_in_all_six_forms() {
-    let reference = |content: &str| {
-        let text = format!(
-            r#"<PARAMVALUE NAME="p"><VALUE.REFERENCE>{content}</VALUE.REFERENCE></PARAMVALUE>"#
-        );
-        let (ty, value) = parameter(&text);
-        assert_eq!(ty, Some(DataType::scalar(CimType::Reference)));
-        value.and_then(|value| value.as_reference().cloned()).unwrap().to_string()
-    };
-    let hosted = format!("<NAMESPACEPATH><HOST> h </HOST>{NAMESPACE}</NAMESPACEPATH>");
-    let instance = r#"<INSTANCENAME CLASSNAME="C"><KEYBINDING NAME="k"><KEYVALUE>v</KEYVALUE></KEYBINDING></INSTANCENAME>"#;
-    let class = r#"<CLASSNAME NAME="C"></CLASSNAME>"#;
-    let written = [
-        (instance.to_owned(), "C.k=\"v\""),
-        (
-            format!("<LOCALINSTANCEPATH>{NAMESPACE}{instance}</LOCALINSTANCEPATH>"),
-            "root/virt:C.k=\"v\"",
-        ),
-        (format!("<INSTANCEPATH>{hosted}{instance}</INSTANCEPATH>"), "//h/root/virt:C.k=\"v\""),
-        (class.to_owned(), "C"),
-        (format!("<LOCALCLASSPATH>{NAMESPACE}{class}</LOCALCLASSPATH>"), "root/virt:C"),
-        (format!("<CLASSPATH>{hosted}{class}</CLASSPATH>"), "//h/root/virt:C"),
-    ];
-    for (content, expected) in written {
-        assert_eq!(reference(&content), expected);
-    }
 }
 
 #[test]
