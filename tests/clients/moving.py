@@ -225,12 +225,30 @@ class Truth:
         self.is_whole()
 
     def settled_at(self, host):
-        """As `at`, for a guest that was started again and counts from one."""
+        """As `at`, for a guest that ran at hosta, was shut down once, and was started once more at that host."""
         bed = self.guest.bed
         other = bed.b if host is bed.a else bed.a
         assert self.guest.state(host) == "running", self.describe()
         assert self.guest.is_persistent(host), self.describe()
         assert self.guest.state(other) == "absent", self.describe()
+        # It counts from one again, and no third life of it has left a line, be it ever so short.
+        self.guest.wait_for_tick(host, self.guest.ticks(host) + 2)
+        expected = {bed.a: 1, bed.b: 0}
+        expected[host] += 1
+        for place, lives in expected.items():
+            assert self.guest.first_ticks(place) == lives, self.describe()
+            # The emulator was started no more often than that, be it for a guest that never came to tick.
+            assert self.guest.starts(place) == lives, self.describe()
+
+    def ended_at_a(self):
+        """A guest that stopped at hosta: off there, defined there alone, and it ran nowhere else."""
+        bed = self.guest.bed
+        assert self.guest.state(bed.a) == "shut off", self.describe()
+        assert self.guest.is_persistent(bed.a), self.describe()
+        assert self.guest.state(bed.b) == "absent", self.describe()
+        assert self.guest.ticks(bed.b) == 0, self.describe()
+        assert self.guest.first_ticks(bed.a) == 1, self.describe()
+        self.is_whole()
 
     def is_whole(self):
         account = self.guest.account()
@@ -239,7 +257,8 @@ class Truth:
     def describe(self):
         return "; ".join(
             f"{host.name}: {self.guest.state(host)}, persistent {self.guest.is_persistent(host)}, "
-            f"tick {self.guest.ticks(host)}"
+            f"tick {self.guest.ticks(host)}, {self.guest.first_ticks(host)} times from one, "
+            f"QEMU started {self.guest.starts(host)} times"
             for host in self.guest.bed.hosts
         )
 
@@ -266,7 +285,7 @@ def frozen(host):
 
 @contextlib.contextmanager
 def hooked(host, operation):
-    """The host's libvirt does not get past `operation` of any guest."""
+    """The host's libvirt does not get past `operation` of any guest until it is told to, by the function given."""
     hook, go = "/etc/libvirt/hooks/qemu", "/run/go-on"
     script = f'[ "$2" != {operation} ] || while [ ! -e {go} ]; do sleep 0.05; done'
     host.run("sh", "-c", f"mkdir -p ${{0%/*}}; printf '#!/bin/sh\\n%s\\n' \"$1\" >$0; chmod +x $0", hook, script)
@@ -274,12 +293,18 @@ def hooked(host, operation):
     host.stop_libvirtd()
     host.start_libvirtd()
     try:
-        yield
+        yield lambda: host.run("touch", go)
     finally:
         host.run("touch", go)
         host.stop_libvirtd()
         host.run("rm", "-f", hook, go)
         host.start_libvirtd()
+
+
+def wait_until_held(host, guest):
+    """Returns when the host's libvirt is in the midst of a call about the guest: any other one waits."""
+    ask = ["timeout", "3", "virsh", "-q", "domstate", guest]
+    assert wait_until(lambda: host.run(*ask, check=False).returncode == 124, 60), f"nothing holds {guest}"
 
 
 @contextlib.contextmanager

@@ -223,6 +223,16 @@ class Guest:
         numbers = re.findall(r"^tick (\d+)$", self.console(host), re.M)
         return int(numbers[-1]) if numbers else 0
 
+    def first_ticks(self, host):
+        """How often it began to count on the host: its lives there that lasted a second."""
+        return len(re.findall(r"^tick 1$", self.console(host), re.M))
+
+    def starts(self, host):
+        """How often the host's libvirt started QEMU for it, also to receive it."""
+        path = host.directory / "log" / "qemu" / f"{self.name}.log"
+        text = path.read_text(errors="replace") if path.exists() else ""
+        return len(re.findall(r": starting up libvirt version", text))
+
     def wait_for_tick(self, host, number, seconds=30):
         if not wait_until(lambda: self.ticks(host) >= number, seconds):
             raise BedError(f"{self.name} stands at tick {self.ticks(host)} on {host.name}, not {number}")
