@@ -252,6 +252,7 @@ fn options(config: &Config) -> Options {
             waiting: migration.max_waiting.get(),
         },
         shutdown_timeout: migration.shutdown_timeout,
+        late_shutdown: migration.late_shutdown,
         stall: migration.stall_timeout,
         keep: config.jobs_keep,
         history: config.jobs_history,

@@ -52,6 +52,8 @@ pub struct Migration {
     pub max_waiting: NonZeroUsize,
     /// How long a guest may take to shut down for a restart migration.
     pub shutdown_timeout: Duration,
+    /// How long a guest that did not shut down in time is watched, should it still do so.
+    pub late_shutdown: Duration,
     /// How long a migration may send nothing before it is given up.
     pub stall_timeout: Duration,
     /// Where clients that are no administrators may find disks at a destination.
@@ -155,6 +157,7 @@ pub(super) fn migration(root: &mut Section<'_>) -> Migration {
         max_per_destination: section.or("max-per-destination", two),
         max_waiting: section.or("max-waiting", NonZeroUsize::MIN.saturating_add(999)),
         shutdown_timeout,
+        late_shutdown: section.or("late-shutdown", defaults.late_shutdown),
         stall_timeout,
         disk_directories: section
             .optional::<OneOrMany<DiskDirectory>>("allowed-disk-directories")

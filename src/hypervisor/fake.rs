@@ -349,7 +349,7 @@ impl FakeHypervisor {
                 return Err(invalid(format!("domain is {:?}", guest.domain.state)));
             }
             guest.domain.state = to;
-            guest.domain.reason = 0;
+            guest.domain.reason = if call == "destroy" { 2 } else { 0 };
             let (uuid, persistent) = (guest.domain.uuid.clone(), guest.domain.persistent);
             if to == DomainState::Shutoff && !persistent {
                 state.guests.remove(name);

@@ -22,6 +22,11 @@
 //! leaves a doubt nothing is started, resumed, stopped or undefined. For the same reason a daemon that
 //! finds an unfinished job at its start only has to look.
 //!
+//! A request to shut down can't be taken back. A guest that has not obeyed when a restart fails, or is
+//! aborted, may do so later; so the job is not over before that has been watched for a while
+//! ([`Doubt::MayShutDown`], in Confirming): a guest that shuts down late is started again at the source,
+//! one that somebody ended is left alone.
+//!
 //! What is deliberately absent: time, libvirt, the store. The executor measures patience and tells
 //! [`Event::PatienceOver`].
 
@@ -154,7 +159,7 @@ pub enum Event {
     Broke(Failure),
     /// The report on what was being done was lost; it may still happen.
     Lost(Failure),
-    /// The guest asked to shut down is off.
+    /// The guest asked to shut down is off, by its own doing.
     GuestOff,
     /// The guest stands still for the last pages, or post-copy began.
     Switched {
@@ -272,6 +277,21 @@ pub struct Job {
     failure: Option<Failure>,
     /// Restart: the guest was asked to shut down by us.
     shut_down: bool,
+    /// Restart: it was seen off since. What was asked of it is done and can't happen any more.
+    #[serde(default)]
+    was_off: bool,
+    /// Restart: it did not shut down in time, and we watch whether it does so late.
+    #[serde(default)]
+    watched: bool,
+    /// Restart: we have watched for long enough.
+    #[serde(default)]
+    watch_over: bool,
+    /// Restart: while we watched it shut down, as libvirt told.
+    #[serde(default)]
+    obeyed: bool,
+    /// Restart: it is started at the source again.
+    #[serde(default)]
+    returning: bool,
     /// Restart: the guest was started at the destination by us, or was about to be.
     starting: bool,
     /// We were told that the guest is at the destination.
@@ -306,6 +326,11 @@ impl Job {
             abort: false,
             failure: None,
             shut_down: false,
+            was_off: false,
+            watched: false,
+            watch_over: false,
+            obeyed: false,
+            returning: false,
             starting: false,
             arrived: false,
             held: false,
@@ -398,6 +423,15 @@ impl Job {
             (Phase::ShuttingDown, Event::GuestOff) if self.abort => self.confirm(),
             (Phase::ShuttingDown, Event::GuestOff) => self.start_destination(),
             (Phase::Starting, Event::Did) => Self { arrived: true, ..self }.confirm(),
+            // It was not asked, or refused to hear.
+            (Phase::ShuttingDown, Event::Broke(failure))
+                if failure.reason != Reason::ShutdownTimeout =>
+            {
+                Self { shut_down: false, failure: Some(failure), ..self }.confirm()
+            }
+            (Phase::Confirming, Event::GuestOff) if self.doubt == Some(Doubt::MayShutDown) => {
+                Self { obeyed: true, ..self }.to(Phase::Confirming, &[Effect::Inspect])
+            }
             (Phase::Defining | Phase::ShuttingDown | Phase::Starting, Event::Broke(failure)) => {
                 Self { failure: Some(failure), ..self }.confirm()
             }
@@ -445,11 +479,13 @@ impl Job {
     }
 
     fn shut_down(self) -> Step {
-        Self { shut_down: true, ..self }.to(Phase::ShuttingDown, &[Effect::ShutDownGuest])
+        Self { shut_down: true, was_off: false, ..self }
+            .to(Phase::ShuttingDown, &[Effect::ShutDownGuest])
     }
 
     fn start_destination(self) -> Step {
-        Self { starting: true, ..self }.to(Phase::Starting, &[Effect::StartDestination])
+        Self { starting: true, was_off: true, ..self }
+            .to(Phase::Starting, &[Effect::StartDestination])
     }
 
     fn ended(self, ending: Ending) -> Step {
@@ -514,10 +550,11 @@ impl Job {
 
     /// The doubt has to show once more: what was seen is as old as our patience.
     fn on_patience_over(self) -> Step {
-        if self.doubt.is_none() {
-            return (self, &[]);
+        match self.doubt {
+            None => (self, &[]),
+            Some(Doubt::MayShutDown) => (Self { watch_over: true, ..self }, &[Effect::Inspect]),
+            Some(_) => (Self { impatient: true, ..self }, &[Effect::Inspect]),
         }
-        (Self { impatient: true, ..self }, &[Effect::Inspect])
     }
 
     /// A step of cleaning up failed. The guest is where it should be; only order is missing.

@@ -135,8 +135,8 @@ def own_mover(bed):
     """Starts a daemon configured for one test."""
     movers = []
 
-    def start(migration="", builtin=""):
-        movers.append(Mover(bed, migration, builtin).start())
+    def start(**options):
+        movers.append(Mover(bed, **options).start())
         return movers[-1]
 
     yield start

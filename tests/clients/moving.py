@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -36,6 +37,7 @@ timeout = "60s"
 [migration]
 default-transport = "tcp"
 shutdown-timeout = "3s"
+late-shutdown = "{late}"
 {migration}
 
 [migration.destinations.hostb]
@@ -97,6 +99,7 @@ class Mover:
     bed: object
     migration: str = ""
     builtin: str = ""
+    late: str = "2s"
     directory: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="move", dir="/tmp")))
     daemon: harness.Daemon = None
 
@@ -104,7 +107,9 @@ class Mover:
         self.directory.chmod(0o755)
         self.checks = harness.Checks(self.directory / "checks")
         self.tunnel = Tunnel(self.directory / "socket")
-        config = CONFIG.format(directory=self.directory, migration=self.migration, builtin=self.builtin)
+        config = CONFIG.format(
+            directory=self.directory, migration=self.migration, builtin=self.builtin, late=self.late
+        )
         command = ["env", f"TESTBED_DIR={self.bed.directory}", TESTBED, "run", "hosta"]
         self.daemon = harness.Daemon(self.directory, config, command=command)
 
@@ -249,6 +254,15 @@ class Truth:
         assert self.guest.ticks(bed.b) == 0, self.describe()
         assert self.guest.first_ticks(bed.a) == 1, self.describe()
         self.is_whole()
+
+    def is_back(self, persistent=True):
+        """It was started at hosta again, as what it was."""
+        bed = self.guest.bed
+        assert self.guest.state(bed.a) == "running", self.describe()
+        assert self.guest.is_persistent(bed.a) == persistent, self.describe()
+        assert self.guest.state(bed.b) == "absent", self.describe()
+        obeyed_and_booted = re.compile(r"power button\n(tick \d+\n)*tick 1\n")
+        assert wait_until(lambda: obeyed_and_booted.search(self.guest.console(bed.a)), 30), self.describe()
 
     def is_whole(self):
         account = self.guest.account()

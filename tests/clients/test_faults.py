@@ -460,6 +460,54 @@ def test_a_guest_that_does_not_obey_the_power_button(bed, mover, make_guest):
     truth.at(bed.a)
 
 
+# Long for a guest that obeys some seconds after the job has given up.
+LATE = "60s"
+
+
+@pytest.mark.parametrize("persistent", [True, False], ids=["persistent", "transient"])
+def test_a_guest_that_obeys_late_comes_back(bed, own_mover, make_guest, persistent):
+    """The request to shut down can't be taken back; what it does after the failure is ours to mend."""
+    mover = own_mover(late=LATE)
+    guest, truth = make_guest(Spec(late=10))
+    if not persistent:
+        bed.a.run("virsh", "undefine", "web")
+    path = mover.migrate(how=RESTART, PersistAtDestination=True)
+    mover.wait_for_status(path, "Confirming: the guest has not shut down when asked to")
+    assert guest.state(bed.b) == "absent"
+    job = mover.end_of(path)
+    assert failed(job), describe(job)
+    assert job["ErrorDescription"].endswith("the guest shut down late and was started again")
+    truth.is_back(persistent)
+
+
+def test_a_guest_that_obeys_a_dead_daemon_comes_back(bed, own_mover, make_guest):
+    mover = own_mover(late=LATE)
+    guest, truth = make_guest(Spec(late=10))
+    path = mover.migrate(how=RESTART)
+    mover.wait_for_status(path, "Confirming: the guest has not shut down when asked to")
+    mover.kill()
+    assert wait_until(lambda: guest.state(bed.a) == "shut off", 30)
+    mover.start()
+    job = mover.end_of(path)
+    assert failed(job), describe(job)
+    truth.is_back()
+
+
+def test_a_guest_that_is_ended_late_stays_off(bed, own_mover, make_guest):
+    """Whoever pulls the plug has the last word."""
+    mover = own_mover(late=LATE)
+    guest, _ = make_guest(Spec(deaf=True))
+    path = mover.migrate(how=RESTART)
+    mover.wait_for_status(path, "Confirming: the guest has not shut down when asked to")
+    bed.a.run("virsh", "destroy", "web")
+    job = mover.end_of(path)
+    assert failed(job), describe(job)
+    assert "not by its own shutdown" in job["ErrorDescription"]
+    assert guest.state(bed.a) == "shut off"
+    assert guest.is_persistent(bed.a)
+    assert guest.state(bed.b) == "absent"
+
+
 def test_a_guest_that_can_not_start_there_comes_back(bed, own_mover, make_guest):
     mover = own_mover(builtin='VMC005 = "off"\nVMC006 = "off"')
     _, truth = make_guest(Spec(disk="local"))

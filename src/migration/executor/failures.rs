@@ -40,6 +40,7 @@ pub(super) fn broke(effect: Effect, error: &HypervisorError) -> Event {
         Effect::StartDestination => "Failed to start domain on remote host",
         Effect::ResumeSource | Effect::ResumeDestination => "Failed to resume domain",
         Effect::StartSource => "Failed to start domain again",
+        Effect::ShutDownGuest => "Unable to shutdown guest",
         Effect::DestroySource | Effect::DestroyIncoming => {
             "Failed to end what is left of the domain"
         }
@@ -49,7 +50,6 @@ pub(super) fn broke(effect: Effect, error: &HypervisorError) -> Event {
         Effect::RunGate
         | Effect::StopGate
         | Effect::Prepare
-        | Effect::ShutDownGuest
         | Effect::StartMove
         | Effect::Watch
         | Effect::AbortMove

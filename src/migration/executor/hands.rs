@@ -43,7 +43,10 @@ const PAUSED_MIGRATION: i32 = 2;
 const PAUSED_STARTING_UP: i32 = 11;
 const PAUSED_POST_COPY: i32 = 12;
 const PAUSED_POST_COPY_FAILED: i32 = 13;
-/// virDomainShutoffReason: left for another host.
+/// virDomainShutoffReason: not known, as after a restart of libvirt; shut down by itself; left for
+/// another host.
+const SHUTOFF_UNKNOWN: i32 = 0;
+const SHUTOFF_SHUTDOWN: i32 = 1;
 const SHUTOFF_MIGRATED: i32 = 4;
 
 /// Both hosts of one job.
@@ -215,9 +218,7 @@ impl Hands {
             Ok(()) => {}
             // It is gone, which is off.
             Err(HypervisorError::NotFound { .. }) => return Event::GuestOff,
-            Err(error) => {
-                return Event::Broke(failures::failure_of("Unable to shutdown guest", &error));
-            }
+            Err(error) => return failures::broke(Effect::ShutDownGuest, &error),
         }
         loop {
             let uuid = self.guest_uuid.clone();
@@ -403,7 +404,8 @@ pub(super) fn is_outgoing(job: &JobStats) -> bool {
 pub(super) fn activity(domain: &Domain) -> Activity {
     match (domain.state, domain.reason) {
         (DomainState::Shutoff, SHUTOFF_MIGRATED) => Activity::OffMigrated,
-        (DomainState::Shutoff, _) => Activity::Off,
+        (DomainState::Shutoff, SHUTOFF_UNKNOWN | SHUTOFF_SHUTDOWN) => Activity::Off,
+        (DomainState::Shutoff, _) => Activity::Ended,
         (DomainState::Paused, PAUSED_MIGRATION | PAUSED_STARTING_UP) => Activity::InTransit,
         (DomainState::Running, RUNNING_POST_COPY) | (DomainState::Paused, PAUSED_POST_COPY) => {
             Activity::PostCopy

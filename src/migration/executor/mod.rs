@@ -70,6 +70,8 @@ pub struct Options {
     pub limits: Limits,
     /// `migration.shutdown-timeout`: how long a guest may take to shut down for a restart.
     pub shutdown_timeout: Duration,
+    /// `migration.late-shutdown`: how long one that did not do so in time is watched, should it still.
+    pub late_shutdown: Duration,
     /// How long nothing may be sent before a move is given up.
     pub stall: Duration,
     /// How long a doubt about where the guest is may last before what can be decided is decided.
@@ -90,6 +92,7 @@ impl Default for Options {
             mode: Mode::PeerToPeer,
             limits: Limits { outgoing: 2, per_destination: 2, waiting: 1000 },
             shutdown_timeout: Duration::from_secs(120),
+            late_shutdown: Duration::from_secs(120),
             stall: Duration::from_secs(60),
             patience: Duration::from_secs(60),
             look_again: Duration::from_secs(1),

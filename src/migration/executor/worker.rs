@@ -8,6 +8,7 @@
 //! a deed must be known after a crash. Only what leaves the guest where it is, is done at once.
 
 mod gate;
+mod late;
 mod moving;
 
 use std::{collections::VecDeque, future::Future, sync::Arc, time::Duration};
@@ -30,11 +31,12 @@ use crate::{
     hypervisor::{HostEvent, MigrationOrder},
     migration::{
         Patience, Plan, Progress,
-        job::{Effect, Event, Failure, Job, Phase, Reason, Refusal},
+        job::{Doubt, Effect, Event, Failure, Job, Phase, Reason, Refusal},
     },
     store::StoreError,
-    telemetry::Chain,
+    telemetry::{AUDIT, Chain},
 };
+use late::Late;
 use moving::Move;
 
 /// Between attempts to store what can't be stored.
@@ -68,6 +70,8 @@ pub(super) struct Worker {
     look_at: Option<Instant>,
     /// When doubt has lasted long enough.
     patience_ends: Option<Instant>,
+    /// A guest that did not shut down in time is watched, should it still do so.
+    late: Option<Late>,
     job_events: Option<broadcast::Receiver<HostEvent>>,
 }
 
@@ -108,6 +112,7 @@ impl Worker {
             moving: None,
             look_at: None,
             patience_ends: None,
+            late: None,
             shared,
             ticket,
         }
@@ -160,7 +165,7 @@ impl Worker {
     /// Waits for whatever comes next.
     async fn wait(&mut self) {
         let tick = self.moving.as_ref().map(|moving| moving.next_tick);
-        let (look_at, patience_ends) = (self.look_at, self.patience_ends);
+        let (look_at, patience_ends) = (self.look_at, self.patience_end());
         // Nothing is lost if another branch is first: channels keep what was not received.
         tokio::select! {
             Some(command) = self.commands.recv() => self.obey(command).await,
@@ -179,8 +184,13 @@ impl Worker {
                 self.look_at = None;
                 self.effects.push_back(Effect::Inspect);
             }
+            () = late::shut_down(&mut self.late, &self.hands.guest_uuid),
+                if self.ticket.job.doubt() == Some(Doubt::MayShutDown) =>
+            {
+                self.take(Event::GuestOff).await;
+            }
             () = until(patience_ends) => {
-                self.patience_ends = None;
+                self.end_patience();
                 self.look_at = None;
                 self.take(Event::PatienceOver).await;
             }
@@ -242,6 +252,11 @@ impl Worker {
             }
         };
         debug!(?event, phase = %job.phase(), ?effects, "job moves");
+        if before.doubt() == Some(Doubt::MayShutDown) && effects.contains(&Effect::StartSource) {
+            let request = &self.ticket.record.request;
+            let (domain, user) = (&request.guest, &request.owner);
+            warn!(target: AUDIT, %domain, user, "a guest shut down late and is started again");
+        }
         if job.phase() != before.phase() {
             info!(phase = %job.phase(), "job enters phase");
         }
@@ -260,10 +275,35 @@ impl Worker {
 
     /// Starts and stops the clock of our patience, which does not run while deeds wait for the store.
     fn keep_time(&mut self) {
-        if self.ticket.job.doubt().is_none() || self.store_at.is_some() {
-            self.patience_ends = None;
-        } else if self.patience_ends.is_none() {
-            self.patience_ends = Some(Instant::now() + self.shared.options().patience);
+        let doubt = self.ticket.job.doubt().filter(|_| self.store_at.is_none());
+        match doubt {
+            None => self.patience_ends = None,
+            Some(Doubt::MayShutDown) => {
+                self.patience_ends = None;
+                if self.late.is_none() {
+                    self.late = Some(Late::new(&self.hands, self.shared.options().late_shutdown));
+                }
+            }
+            Some(_) if self.patience_ends.is_none() => {
+                self.patience_ends = Some(Instant::now() + self.shared.options().patience);
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// When our patience with the present doubt ends.
+    fn patience_end(&self) -> Option<Instant> {
+        match self.ticket.job.doubt() {
+            Some(Doubt::MayShutDown) => self.late.as_ref().and_then(|late| late.ends),
+            Some(_) | None => self.patience_ends,
+        }
+    }
+
+    /// It has ended, which is told once.
+    fn end_patience(&mut self) {
+        match (self.ticket.job.doubt(), &mut self.late) {
+            (Some(Doubt::MayShutDown), Some(late)) => late.ends = None,
+            _ => self.patience_ends = None,
         }
     }
 

@@ -51,6 +51,8 @@ pub enum Activity {
     Off,
     /// Nothing, since it left for another host.
     OffMigrated,
+    /// Nothing, though it did not shut down: somebody ended or saved it, or it crashed.
+    Ended,
     /// It runs.
     Running,
     /// It is paused, though not by a migration.
@@ -78,6 +80,8 @@ pub enum Doubt {
     Vanished,
     /// Post-copy is broken and the other half can't be reached.
     PostCopyBroken,
+    /// The source runs a guest that was asked to shut down and may still do so.
+    MayShutDown,
 }
 
 impl fmt::Display for Doubt {
@@ -91,13 +95,16 @@ impl fmt::Display for Doubt {
             Self::RunsTwice => "both hosts show the guest as running",
             Self::Vanished => "neither host knows the guest",
             Self::PostCopyBroken => "the guest's memory is on both hosts",
+            Self::MayShutDown => {
+                "the guest has not shut down when asked to; if it does so late it is started again"
+            }
         })
     }
 }
 
 impl Presence {
     fn is_off(self) -> bool {
-        matches!(self.activity, Activity::Off | Activity::OffMigrated)
+        matches!(self.activity, Activity::Off | Activity::OffMigrated | Activity::Ended)
     }
 
     /// It runs here, or would if nobody had paused it: this host owns it.
@@ -167,14 +174,18 @@ impl Job {
             (Some(Activity::PostCopy), _) => self.wait(Doubt::InTransit),
             (Some(Activity::InTransit), _) => self.settle_stranded(sights),
             (Some(Activity::Running | Activity::Paused), _) => self.settle_unmoved(sights),
-            (Some(Activity::Off | Activity::OffMigrated) | None, there) => match there {
-                Some(Activity::Running | Activity::Paused) => self.settle_away(sights),
-                Some(Activity::InTransit) => self.wait(Doubt::InTransit),
-                Some(Activity::PostCopy | Activity::PostCopyFailed) => {
-                    self.bear(Doubt::PostCopyBroken, sights)
+            (Some(Activity::Off | Activity::OffMigrated | Activity::Ended) | None, there) => {
+                match there {
+                    Some(Activity::Running | Activity::Paused) => self.settle_away(sights),
+                    Some(Activity::InTransit) => self.wait(Doubt::InTransit),
+                    Some(Activity::PostCopy | Activity::PostCopyFailed) => {
+                        self.bear(Doubt::PostCopyBroken, sights)
+                    }
+                    Some(Activity::Off | Activity::OffMigrated | Activity::Ended) | None => {
+                        self.settle_idle(sights)
+                    }
                 }
-                Some(Activity::Off | Activity::OffMigrated) | None => self.settle_idle(sights),
-            },
+            }
         }
     }
 
@@ -183,10 +194,14 @@ impl Job {
         match (sights.destination, sights.destination.activity()) {
             (Sight::Unreachable, _) => self.bear(Doubt::DestinationUnreachable, sights),
             // A move whose call was lost may be about to begin.
-            (_, None | Some(Activity::Off | Activity::OffMigrated)) if self.unclear => {
+            (_, None | Some(Activity::Off | Activity::OffMigrated | Activity::Ended))
+                if self.unclear =>
+            {
                 Self { unclear: false, ..self }.wait(Doubt::InTransit)
             }
-            (_, None | Some(Activity::Off | Activity::OffMigrated)) => self.settle_home(sights),
+            (_, None | Some(Activity::Off | Activity::OffMigrated | Activity::Ended)) => {
+                self.settle_home(sights)
+            }
             (_, Some(Activity::InTransit)) if self.impatient => {
                 self.step(&[Effect::DestroyIncoming], Self::end_home)
             }
@@ -280,15 +295,24 @@ impl Job {
     /// from wherever it was.
     fn settle_restart(self, sights: Sights) -> Step {
         let Sights { source, destination } = sights;
-        let back = self.abort || self.failure.is_some();
+        let was_off = self.was_off || (self.shut_down && source.is_idle());
+        let job = Self { was_off, ..self };
+        let back = job.abort || job.failure.is_some();
         if destination == Sight::Unreachable {
             // What was never started there does not run there.
-            return if source.is_idle() && back && self.shut_down && !self.starting {
-                self.start_source()
+            let comes_back = back && job.shut_down && !job.starting && job.may_start(source);
+            return if source.is_idle() && comes_back {
+                job.start_source()
             } else {
-                self.bear(Doubt::DestinationUnreachable, sights)
+                job.bear(Doubt::DestinationUnreachable, sights)
             };
         }
+        job.settle_restart_on(sights, back)
+    }
+
+    /// The same, with both hosts in sight.
+    fn settle_restart_on(self, sights: Sights, back: bool) -> Step {
+        let Sights { source, destination } = sights;
         if source.is_active() && destination.is_active() {
             return self.bear(Doubt::RunsTwice, sights);
         }
@@ -326,14 +350,46 @@ impl Job {
         }
         match destination {
             Sight::Present(_) if !back => self.start_destination(),
+            _ if !self.may_start(source) => self.left_off().settle_home(sights),
             _ => self
                 .because(Reason::Host, "the guest's definition vanished from the destination")
                 .start_source(),
         }
     }
 
+    /// Whether a guest that is off at the source is off because we wanted it to be: nobody else has
+    /// ended it, nor taken away its definition. Once it was started at the destination, or again at
+    /// the source, a failed start is all that can have ended it.
+    fn may_start(&self, source: Sight) -> bool {
+        if self.starting || self.returning {
+            return true;
+        }
+        match source {
+            Sight::Unreachable => false,
+            // One without a definition leaves nothing that would say how it ended.
+            Sight::Absent => !self.watched || (self.obeyed && !self.facts.persistent),
+            Sight::Present(here) => matches!(here.activity, Activity::Off),
+        }
+    }
+
+    /// Others have seen to it that the guest does not run.
+    fn left_off(self) -> Self {
+        let reason = Reason::GuestStopped;
+        let message = match &self.failure {
+            Some(failure) if failure.reason == reason => return self,
+            Some(failure) => {
+                format!(
+                    "the guest was ended, and not by its own shutdown; first: {}",
+                    failure.message
+                )
+            }
+            None => "the guest was ended, and not by its own shutdown".to_owned(),
+        };
+        Self { failure: Some(Failure::new(reason, message)), ..self }
+    }
+
     fn start_source(self) -> Step {
-        self.step(&[Effect::StartSource], |job| {
+        Self { returning: true, ..self }.step(&[Effect::StartSource], |job| {
             job.fail_with(Reason::Host, "the guest was shut down and can't be started again")
         })
     }
@@ -399,7 +455,8 @@ impl Job {
             Doubt::SourceUnreachable
             | Doubt::DestinationUnreachable
             | Doubt::InTransit
-            | Doubt::PostCopyBroken => self.wait(doubt),
+            | Doubt::PostCopyBroken
+            | Doubt::MayShutDown => self.wait(doubt),
         }
     }
 
@@ -481,8 +538,14 @@ impl Job {
     }
 
     fn end_home(self) -> Step {
+        if self.shut_down && !self.was_off && !self.watch_over {
+            return Self { watched: true, ..self }.wait(Doubt::MayShutDown);
+        }
+        let late = "the guest shut down late and was started again";
+        let revived = self.watched && self.returning;
         if self.abort {
-            return Self { failure: None, ..self }.to(Phase::Cancelled, &[]);
+            let note = if revived { Some(late.to_owned()) } else { self.note };
+            return Self { failure: None, note, ..self }.to(Phase::Cancelled, &[]);
         }
         let failure = self.given_up.clone().or(self.failure.clone()).unwrap_or_else(|| {
             if self.arrived {
@@ -497,6 +560,11 @@ impl Job {
                 )
             }
         });
-        self.fail(failure)
+        match revived {
+            true => {
+                self.fail(Failure { message: format!("{}; {late}", failure.message), ..failure })
+            }
+            false => self.fail(failure),
+        }
     }
 }

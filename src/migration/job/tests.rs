@@ -261,14 +261,89 @@ fn a_start_whose_report_was_lost_is_waited_for() {
 
 #[test]
 fn a_restart_whose_guest_stays_up_fails_at_the_source() {
-    let timeout = Failure::new(Reason::ShutdownTimeout, "120 s");
-    let job = prepared(MigrationType::Restart, PERSISTENT);
-    let look = sights(seen(Activity::Running), seen(Activity::Off));
-    let events = vec![Event::Did, Event::Broke(timeout.clone()), look];
+    let job = deaf(PERSISTENT);
+    let home = sights(seen(Activity::Running), Sight::Absent);
+    let job = check(job, vec![Event::PatienceOver, home], Phase::Failed, &[]);
+    assert_eq!(job.failure(), Some(&late()));
+}
+
+fn late() -> Failure {
+    Failure::new(Reason::ShutdownTimeout, "120 s")
+}
+
+/// A restart whose guest has not shut down in time; what it had at the destination is gone.
+#[track_caller]
+fn deaf(facts: Facts) -> Job {
+    let job = prepared(MigrationType::Restart, facts);
+    let runs = if facts.persistent { seen } else { transient };
+    let look = sights(runs(Activity::Running), seen(Activity::Off));
+    let events = vec![Event::Did, Event::Broke(late()), look];
     let job = check(job, events, Phase::CleaningUp, &[Effect::UndefineDestination]);
+    let home = sights(runs(Activity::Running), Sight::Absent);
+    let job = check(job, vec![Event::Did, home], Phase::Confirming, &[Effect::InspectLater]);
+    assert_eq!(job.doubt(), Some(Doubt::MayShutDown));
+    job
+}
+
+#[test]
+fn a_guest_that_shuts_down_late_is_started_again() {
+    let off = sights(seen(Activity::Off), Sight::Absent);
+    let job = check(deaf(PERSISTENT), vec![off], Phase::CleaningUp, &[Effect::StartSource]);
+    // A start that fails leaves another trace; it is tried again all the same.
+    let failed = sights(seen(Activity::Ended), Sight::Absent);
+    let events = vec![Event::Broke(broke()), failed];
+    let job = check(job, events, Phase::CleaningUp, &[Effect::StartSource]);
     let home = sights(seen(Activity::Running), Sight::Absent);
     let job = check(job, vec![Event::Did, home], Phase::Failed, &[]);
-    assert_eq!(job.failure(), Some(&timeout));
+    let told = "120 s; the guest shut down late and was started again";
+    assert_eq!(job.failure(), Some(&Failure::new(Reason::ShutdownTimeout, told)));
+}
+
+#[test]
+fn a_guest_that_shuts_down_late_comes_back_although_the_daemon_died() {
+    let off = sights(seen(Activity::Off), Sight::Absent);
+    let events = vec![Event::Adopted, off];
+    check(deaf(PERSISTENT), events, Phase::CleaningUp, &[Effect::StartSource]);
+}
+
+#[test]
+fn a_guest_that_others_end_late_stays_off() {
+    // In the last case its definition is gone, and it is not for us to bring that back.
+    for source in [seen(Activity::Ended), seen(Activity::OffMigrated), Sight::Absent] {
+        let look = sights(source, Sight::Absent);
+        let job = check(deaf(PERSISTENT), vec![look], Phase::Failed, &[]);
+        let told = "the guest was ended, and not by its own shutdown; first: 120 s";
+        assert_eq!(job.failure(), Some(&Failure::new(Reason::GuestStopped, told)));
+    }
+}
+
+#[test]
+fn a_guest_without_a_definition_comes_back_on_proof_alone() {
+    let facts = Facts { persistent: false, ..PERSISTENT };
+    let gone = sights(Sight::Absent, Sight::Absent);
+    let job = check(deaf(facts), vec![gone.clone()], Phase::Failed, &[]);
+    assert_eq!(job.failure().map(|failure| failure.reason), Some(Reason::GuestStopped));
+    let events = vec![Event::GuestOff, gone];
+    check(deaf(facts), events, Phase::CleaningUp, &[Effect::StartSource]);
+}
+
+#[test]
+fn a_guest_that_refused_to_hear_is_not_watched() {
+    let job = prepared(MigrationType::Restart, PERSISTENT);
+    let look = sights(seen(Activity::Running), Sight::Absent);
+    let events = vec![Event::Did, Event::Broke(broke()), look];
+    check(job, events, Phase::Failed, &[]);
+}
+
+#[test]
+fn an_aborted_restart_watches_the_guest_as_well() {
+    let job = prepared(MigrationType::Restart, PERSISTENT);
+    let home = sights(seen(Activity::Running), Sight::Absent);
+    let events = vec![Event::Did, Event::Abort, Event::Broke(late()), home.clone()];
+    let job = check(job, events, Phase::Confirming, &[Effect::InspectLater]);
+    check(job.clone(), vec![Event::PatienceOver, home], Phase::Cancelled, &[]);
+    let job = check(job, vec![Event::Kill], Phase::Failed, &[]);
+    assert_eq!(job.failure().map(|failure| failure.reason), Some(Reason::Unresolved));
 }
 
 #[test]
@@ -387,6 +462,8 @@ struct Host {
     defined: bool,
     active: Option<Activity>,
     migrated: bool,
+    /// Somebody has ended the guest.
+    ended: bool,
     autostart: bool,
     cut: bool,
 }
@@ -400,6 +477,7 @@ impl Host {
             Some(activity) => activity,
             None if !self.defined => return Sight::Absent,
             None if self.migrated => Activity::OffMigrated,
+            None if self.ended => Activity::Ended,
             None => Activity::Off,
         };
         let (persistent, autostart) = (self.defined, self.autostart);
@@ -456,6 +534,8 @@ struct World {
     shutting_down: bool,
     /// Paused by the executor for the sake of the migration.
     suspended: bool,
+    /// It has shut down late, while nobody could see that.
+    unseen: bool,
     /// A start at the destination whose report was lost and that is still to happen.
     starting_late: bool,
     dice: Dice,
@@ -487,6 +567,7 @@ impl World {
             stopped: false,
             shutting_down: false,
             suspended: false,
+            unseen: false,
             starting_late: false,
             dice: Dice(dice.into()),
             job: Job::new(terms),
@@ -601,8 +682,7 @@ impl World {
     fn tick(&mut self) {
         let fault = self.dice.roll(8);
         if self.shutting_down && fault != 1 {
-            self.shutting_down = false;
-            self.source.stop();
+            self.shut_down();
         }
         if self.starting_late && fault != 1 {
             self.start_late();
@@ -679,6 +759,20 @@ impl World {
         }
         if self.moving.is_none() && self.dice.roll(2) == 0 {
             self.reap_half();
+        }
+    }
+
+    /// The guest obeys. Of one without a definition only an event tells that, to whoever listens.
+    fn shut_down(&mut self) {
+        self.shutting_down = false;
+        if !self.source.executes() {
+            return;
+        }
+        self.source.stop();
+        if self.job.doubt() == Some(Doubt::MayShutDown) && !self.source.cut {
+            self.tell(Event::GuestOff);
+        } else {
+            self.unseen = !self.source.defined;
         }
     }
 
@@ -830,6 +924,7 @@ impl World {
                 }
                 source.autostart = self.facts.autostart;
                 source.active = Some(Activity::Running);
+                source.ended = false;
             }
             Effect::DestroySource => source.stop(),
             Effect::DestroyIncoming => {
@@ -958,6 +1053,12 @@ impl World {
         if self.starting_late {
             self.start_late();
         }
+        if self.job.doubt() == Some(Doubt::MayShutDown) && self.shutting_down {
+            self.shutting_down = false;
+            if self.dice.roll(2) == 0 {
+                self.shut_down();
+            }
+        }
         self.waiting = None;
         self.tell(Event::PatienceOver);
     }
@@ -970,9 +1071,11 @@ impl World {
 
     /// The guest ends on its own accord.
     fn stop_guest(&mut self) {
+        let ended = self.dice.roll(2) == 1;
         for host in [&mut self.source, &mut self.destination] {
             if host.executes() {
                 host.stop();
+                host.ended = ended;
                 self.stopped = true;
                 self.log.push("the guest stops".to_owned());
             }
@@ -1054,11 +1157,9 @@ impl World {
             report()
         );
         let off = self.terms.migration_type == MigrationType::Offline;
-        // A guest that was asked to shut down may do so after we gave up waiting.
-        let late = reason == Some(Reason::ShutdownTimeout) || self.job.abort_wanted();
-        let home = (source.active == Some(self.own_state()) && !self.suspended)
-            || off
-            || (late && self.terms.migration_type == MigrationType::Restart);
+        assert!(!self.shutting_down, "over, but the guest may shut down\n{}", report());
+        let home =
+            (source.active == Some(self.own_state()) && !self.suspended) || off || self.unseen;
         assert!(home || !tidy, "failed, but not at the source\n{}", report());
         assert_eq!(source.defined, self.facts.persistent, "{}", report());
         if tidy {
@@ -1133,6 +1234,7 @@ fn any_event() -> impl Strategy<Value = Event> {
     let activity = prop::sample::select(vec![
         Activity::Off,
         Activity::OffMigrated,
+        Activity::Ended,
         Activity::Running,
         Activity::Paused,
         Activity::InTransit,
@@ -1146,7 +1248,8 @@ fn any_event() -> impl Strategy<Value = Event> {
     let sight = prop_oneof![Just(Sight::Unreachable), Just(Sight::Absent), present.boxed()].boxed();
     let facts =
         any::<[bool; 4]>().prop_map(|[persistent, autostart, paused, destination_defined]| {
-            Event::Prepared(Facts { persistent, autostart, paused, destination_defined })
+            let facts = Facts { persistent, autostart, paused, destination_defined };
+            Event::Prepared(facts)
         });
     prop_oneof![
         Just(Event::Admitted),

@@ -101,6 +101,7 @@ def add_guest_commands(actions, command):
         added.add_argument("--keep", type=int, metavar="MIB", help="memory that it fills once and verifies")
         added.add_argument("--stop", type=int, metavar="N", help="power off after tick N")
         added.add_argument("--deaf", action="store_true", default=None, help="ignore the power button")
+        added.add_argument("--late", type=int, metavar="N", help="obey the power button N ticks later")
         added.add_argument("--disk", choices=DISKS)
         added.add_argument("--nic", action="store_true", default=None)
         added.add_argument("--vnc", action="store_true", default=None)

@@ -65,6 +65,7 @@ class Spec:
     keep: int = 4
     stop: int = 0
     deaf: bool = False
+    late: int = 0
     disk: str = "none"
     nic: bool = False
     vnc: bool = False
@@ -78,7 +79,7 @@ class Spec:
 
     def options(self):
         """The tick program's command line."""
-        numbers = {"busy": self.busy, "keep": self.keep, "stop": self.stop, "deaf": int(self.deaf)}
+        numbers = {"busy": self.busy, "keep": self.keep, "stop": self.stop, "deaf": int(self.deaf), "late": self.late}
         return " ".join(f"{name}={number}" for name, number in numbers.items() if number)
 
 

@@ -11,6 +11,7 @@
 #            "lost ADDRESS" is written when a page has changed
 #   stop=N   power off after tick N
 #   deaf=1   do not obey the ACPI power button
+#   late=N   obey it N ticks later
 #
 # Memory: IDT at 0x80000, stack below 0x90000, this image at 1 MiB, the dirtied
 # pages from 2 MiB on, the kept ones behind them.
@@ -109,7 +110,11 @@ obey_button:
 	jne	1f
 	mov	esi, offset text_button
 	call	print
-	jmp	power_off
+	mov	eax, [late]
+	test	eax, eax
+	jz	power_off
+	add	eax, [count]
+	mov	[stop_at], eax
 1:	ret
 
 # ------------------------------------------------------------- memory
@@ -168,6 +173,9 @@ read_options:
 	mov	edi, offset option_deaf
 	call	option
 	mov	[deaf], eax
+	mov	edi, offset option_late
+	call	option
+	mov	[late], eax
 	ret
 
 # eax = the number behind the text at edi on the command line, or 0
@@ -313,6 +321,7 @@ busy_end:	.long	0
 kept_end:	.long	0
 stop_at:	.long	0
 deaf:		.long	0
+late:		.long	0
 pattern:	.long	0
 interrupts:	.long	0
 accounted:	.long	0
@@ -322,6 +331,7 @@ option_busy:	.asciz	"busy="
 option_keep:	.asciz	"keep="
 option_stop:	.asciz	"stop="
 option_deaf:	.asciz	"deaf="
+option_late:	.asciz	"late="
 text_tick:	.asciz	"tick "
 text_lost:	.asciz	"lost "
 text_button:	.asciz	"power button\r\n"

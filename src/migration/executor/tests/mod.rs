@@ -2,6 +2,7 @@
 //! tests, and what they wait for is a state, within [`SOON`].
 
 mod adoption;
+mod late;
 mod limits;
 mod moves;
 mod removal;
@@ -240,6 +241,7 @@ fn options() -> Options {
     Options {
         limits: Limits { outgoing: 2, per_destination: 2, waiting: 1000 },
         shutdown_timeout: Duration::from_millis(20),
+        late_shutdown: Duration::from_millis(20),
         stall: SOON,
         patience: SOON,
         look_again: Duration::from_millis(5),
