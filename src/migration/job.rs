@@ -44,6 +44,12 @@ use super::MigrationType;
 /// How often a step of cleaning up is tried.
 const MAX_TRIES: u8 = 10;
 
+/// How often a broken post-copy is taken up again within moments, for libvirt and QEMU need some to
+/// notice that it is broken; further attempts come one patience apart.
+const MAX_RECOVERIES_AT_ONCE: u8 = 10;
+/// How often it is taken up again at all. Then it is for people; what they do is still followed.
+const MAX_RECOVERIES: u8 = 100;
+
 /// What was asked for, as far as it decides the order of events.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Terms {
@@ -218,6 +224,8 @@ pub enum Effect {
     AbortMove,
     /// Let the guest stand still at the source. Whether that works shows by itself.
     SuspendSource,
+    /// Break off a post-copy that stands still, which ends the move: it can be taken up again.
+    PausePostCopy,
     /// Bring a broken post-copy together again, for [`Event::MoveEnded`].
     RecoverPostCopy,
     /// Look at both hosts now, the source first, for [`Event::Seen`].
@@ -304,6 +312,9 @@ pub struct Job {
     unclear: bool,
     /// The guest runs at the destination while memory is still at the source.
     post_copy: bool,
+    /// How often post-copy was taken up again.
+    #[serde(default)]
+    recoveries: u8,
     /// What keeps us from deciding.
     doubt: Option<Doubt>,
     impatient: bool,
@@ -337,6 +348,7 @@ impl Job {
             given_up: None,
             unclear: false,
             post_copy: false,
+            recoveries: 0,
             doubt: None,
             impatient: false,
             tries: 0,
@@ -448,7 +460,7 @@ impl Job {
                 Self { held, ..self }.to(phase, &[Effect::SuspendSource])
             }
             (phase @ (Phase::Copying | Phase::Switching), Event::GiveUp(_)) if self.post_copy => {
-                return Err(Refusal::TooLate(phase));
+                self.to(phase, &[Effect::PausePostCopy])
             }
             (phase @ (Phase::Copying | Phase::Switching), Event::GiveUp(failure)) => {
                 Self { given_up: Some(failure), ..self }.to(phase, &[Effect::AbortMove])
@@ -494,7 +506,12 @@ impl Job {
             Ending::Failed(failure) => (Some(failure), false, false),
             Ending::Unclear(failure) => (Some(failure), false, true),
         };
-        Self { failure, arrived, unclear, ..self }.confirm()
+        let again = self.recoveries > 0 && !arrived;
+        let job = Self { failure, arrived, unclear, ..self };
+        if again {
+            return Self { impatient: false, ..job }.to(Phase::Confirming, &[Effect::InspectLater]);
+        }
+        job.confirm()
     }
 
     /// Looks where the guest is.

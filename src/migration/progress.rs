@@ -149,6 +149,13 @@ impl Progress {
         &self.report
     }
 
+    /// A move begins, perhaps another one: time is counted from here on.
+    pub fn begin(&mut self) {
+        (self.last_sent, self.last_sample) = (None, None);
+        self.passes = Passes::default();
+        self.stalled = false;
+    }
+
     /// The job has come to that phase.
     pub fn enter(&mut self, phase: Phase) {
         let restart = self.migration_type == MigrationType::Restart;
@@ -230,6 +237,11 @@ impl Progress {
         if let Some(remaining) = stats.data_remaining.filter(|_| stats.data_total > Some(0)) {
             passes.least = Some(passes.least.map_or(remaining, |least| cmp::min(least, remaining)));
         }
+    }
+
+    /// What was to be done could not be done: it is told once more.
+    pub fn judge_again(&mut self) {
+        self.acted = false;
     }
 
     /// Whether patience is over, and what is to be done then. Each end is told once.
@@ -412,6 +424,15 @@ mod tests {
         progress.sample(at(159), &stats(0, 1000, 1));
         assert_eq!(progress.judge(at(159)), None);
         assert_eq!(progress.judge(at(160)), Some(Action::Abort(Because::Stalled(at(60)))));
+    }
+
+    #[test]
+    fn an_action_that_fails_is_told_again() {
+        let mut progress = live(Some((60, TimeoutAction::PostCopy)));
+        let late = Some(Action::PostCopy(Because::TimedOut(at(60))));
+        assert_eq!([progress.judge(at(60)), progress.judge(at(61))], [late, None]);
+        progress.judge_again();
+        assert_eq!([progress.judge(at(62)), progress.judge(at(63))], [late, None]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::{
     cim::{CimName, DateTime, Instance, InstancePath, Property, Scalar, Value},
     migration::{
         Amendment, CommandError, JobView, Removal,
-        job::{Failure, Phase, Reason, Refusal},
+        job::{Doubt, Failure, Phase, Reason, Refusal},
     },
     ops::{
         InstanceProvider, MethodCall, MethodResult, MethodSpec, Outcome, ProviderError, Role, Sink,
@@ -160,6 +160,9 @@ fn job_status(job: &JobView) -> String {
     }
     if let Some(doubt) = job.doubt {
         add(&doubt.to_string());
+        if doubt == Doubt::PostCopyBroken {
+            add(&how_to_recover(job));
+        }
     }
     if let Some(note) = job.note.as_deref().filter(|_| job.is_over()) {
         add(note);
@@ -168,6 +171,22 @@ fn job_status(job: &JobView) -> String {
         add(unstored);
     }
     text
+}
+
+/// What people can do if we can't bring both halves together, and why we could not.
+fn how_to_recover(job: &JobView) -> String {
+    let (guest, uri, settings) =
+        (&job.request.guest, &job.request.target.uri, &job.request.settings);
+    let keep = if settings.persist == Some(false) { "" } else { " --persistent" };
+    let undefine = if settings.undefine { " --undefinesource" } else { "" };
+    let last =
+        job.failure.as_ref().map(|failure| format!("; the last attempt: {}", failure.message));
+    format!(
+        "it is taken up again once both hosts can be reached, or by hand at the source: virsh \
+         domjobabort {guest} --postcopy; virsh migrate {guest} {uri} --live --p2p --postcopy \
+         --postcopy-resume{keep}{undefine}{}",
+        last.unwrap_or_default()
+    )
 }
 
 /// MigrationPhase. A restart's own phases are told by JobStatus.

@@ -54,6 +54,7 @@ pub(super) fn broke(effect: Effect, error: &HypervisorError) -> Event {
         | Effect::Watch
         | Effect::AbortMove
         | Effect::SuspendSource
+        | Effect::PausePostCopy
         | Effect::RecoverPostCopy
         | Effect::Inspect
         | Effect::InspectLater => "Failed",

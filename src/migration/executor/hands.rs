@@ -307,6 +307,12 @@ impl Hands {
                 self.ask_source("abort_job", move |host| host.abort_job(&name_of(host, &uuid)?))
                     .await
             }
+            Effect::PausePostCopy => {
+                self.ask_source("pause_post_copy", move |host| {
+                    host.pause_post_copy(&name_of(host, &uuid)?)
+                })
+                .await
+            }
             Effect::RunGate
             | Effect::StopGate
             | Effect::Prepare

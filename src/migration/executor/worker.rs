@@ -366,11 +366,14 @@ impl Worker {
             Effect::InspectLater => {
                 self.look_at = Some(Instant::now() + self.shared.options().look_again);
             }
-            Effect::AbortMove | Effect::SuspendSource => {
+            Effect::AbortMove | Effect::SuspendSource | Effect::PausePostCopy => {
                 let facts = *self.ticket.job.facts();
                 if let Err(error) = self.hands.change(effect, facts, None).await {
                     // It shows by itself whether the move ends, or the guest stands still.
                     info!(?effect, error = %Chain(&error), "had no effect");
+                    if effect == Effect::SuspendSource {
+                        self.progress.judge_again();
+                    }
                 }
             }
             Effect::DefineDestination
@@ -465,6 +468,7 @@ fn leaves_guest_alone(effect: Effect) -> bool {
         | Effect::StartMove
         | Effect::Watch
         | Effect::SuspendSource
+        | Effect::PausePostCopy
         | Effect::RecoverPostCopy
         | Effect::ResumeSource
         | Effect::ResumeDestination

@@ -8,7 +8,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Effect, Failure, Job, MAX_TRIES, MigrationType, Phase, Reason, Step};
+use super::{
+    Effect, Failure, Job, MAX_RECOVERIES, MAX_RECOVERIES_AT_ONCE, MAX_TRIES, MigrationType, Phase,
+    Reason, Step,
+};
 
 /// What both hosts show of the guest. The source was looked at first: a guest that arrived in between
 /// is then seen twice rather than nowhere.
@@ -78,7 +81,7 @@ pub enum Doubt {
     RunsTwice,
     /// Neither host knows it, or seems to.
     Vanished,
-    /// Post-copy is broken and the other half can't be reached.
+    /// Post-copy is broken, and both halves could not be brought together yet.
     PostCopyBroken,
     /// The source runs a guest that was asked to shut down and may still do so.
     MayShutDown,
@@ -94,7 +97,10 @@ impl fmt::Display for Doubt {
             Self::InTransit => "the guest is paused between the hosts",
             Self::RunsTwice => "both hosts show the guest as running",
             Self::Vanished => "neither host knows the guest",
-            Self::PostCopyBroken => "the guest's memory is on both hosts",
+            Self::PostCopyBroken => {
+                "post-copy broke off: the guest is at the destination, and a part of its memory still \
+                 at the source, so neither half may be ended or resumed"
+            }
             Self::MayShutDown => {
                 "the guest has not shut down when asked to; if it does so late it is started again"
             }
@@ -163,13 +169,7 @@ impl Job {
         let Sights { source, destination } = sights;
         let outgoing = source.presence().is_some_and(|presence| presence.outgoing);
         match (source.activity(), destination.activity()) {
-            (Some(Activity::PostCopyFailed), _) if destination == Sight::Unreachable => {
-                self.wait(Doubt::PostCopyBroken)
-            }
-            (Some(Activity::PostCopyFailed), _) => {
-                let job = Self { post_copy: true, ..self };
-                job.to(Phase::Switching, &[Effect::RecoverPostCopy])
-            }
+            (Some(Activity::PostCopyFailed), _) => self.settle_broken(sights),
             (Some(activity), _) if outgoing => self.follow(activity == Activity::PostCopy),
             (Some(Activity::PostCopy), _) => self.wait(Doubt::InTransit),
             (Some(Activity::InTransit), _) => self.settle_stranded(sights),
@@ -186,6 +186,23 @@ impl Job {
                     }
                 }
             }
+        }
+    }
+
+    /// Post-copy broke off. Either half is a part of the guest: none is resumed, none is ended, and
+    /// both are brought together as soon as the destination can be asked. At first that is tried at
+    /// once, then each time our patience ends.
+    fn settle_broken(self, sights: Sights) -> Step {
+        let job = Self { post_copy: true, ..self };
+        let now = job.impatient || job.recoveries < MAX_RECOVERIES_AT_ONCE;
+        if sights.destination.is_idle() {
+            job.bear(Doubt::PostCopyBroken, sights)
+        } else if sights.destination != Sight::Unreachable && now && job.recoveries < MAX_RECOVERIES
+        {
+            let recoveries = job.recoveries + 1;
+            Self { recoveries, ..job }.to(Phase::Switching, &[Effect::RecoverPostCopy])
+        } else {
+            job.wait(Doubt::PostCopyBroken)
         }
     }
 
@@ -451,6 +468,11 @@ impl Job {
             Doubt::PostCopyBroken if sights.source.is_idle() => self.fail_with(
                 Reason::PostCopyBroken,
                 "the source stopped before all of the guest's memory had left it",
+            ),
+            Doubt::PostCopyBroken if sights.destination.is_idle() => self.fail_with(
+                Reason::PostCopyBroken,
+                "the destination has lost the guest before all of its memory had arrived; what is \
+                 paused at the source is a part of it: end it, and start the guest anew",
             ),
             Doubt::SourceUnreachable
             | Doubt::DestinationUnreachable

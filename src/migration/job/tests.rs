@@ -446,6 +446,50 @@ fn a_broken_post_copy_is_brought_together() {
 }
 
 #[test]
+fn a_broken_post_copy_is_tried_again_but_not_without_end() {
+    let broken = sights(seen(Activity::PostCopyFailed), seen(Activity::PostCopy));
+    let failed = Event::MoveEnded(Ending::Failed(broke()));
+    let mut job = prepared(MigrationType::Live, PERSISTENT);
+    let recover: &[Effect] = &[Effect::RecoverPostCopy];
+    for _ in 0..MAX_RECOVERIES_AT_ONCE {
+        job = check(job, vec![failed.clone(), broken.clone()], Phase::Switching, recover);
+    }
+    let wait: &[Effect] = &[Effect::InspectLater];
+    for _ in MAX_RECOVERIES_AT_ONCE..MAX_RECOVERIES {
+        job = check(job, vec![failed.clone(), broken.clone()], Phase::Confirming, wait);
+        assert_eq!(job.doubt(), Some(Doubt::PostCopyBroken));
+        let events = vec![broken.clone(), Event::PatienceOver, broken.clone()];
+        job = check(job, events, Phase::Switching, recover);
+    }
+    let events = vec![failed, broken.clone(), Event::PatienceOver, broken.clone(), broken];
+    job = check(job, events, Phase::Confirming, wait);
+    // People can still do it, or leave it.
+    let there = sights(Sight::Absent, seen(Activity::Running));
+    check(job.clone(), vec![there], Phase::Done, &[]);
+    let job = check(job, vec![Event::Kill], Phase::Failed, &[]);
+    assert_eq!(job.failure().map(|failure| failure.reason), Some(Reason::Unresolved));
+}
+
+#[test]
+fn a_post_copy_whose_destination_is_gone_is_no_guest_any_more() {
+    let half = sights(seen(Activity::PostCopyFailed), Sight::Absent);
+    let job = prepared(MigrationType::Live, PERSISTENT);
+    let events = vec![Event::MoveEnded(Ending::Failed(broke())), half.clone()];
+    let job = check(job, events, Phase::Confirming, &[Effect::InspectLater]);
+    let job = check(job, vec![Event::PatienceOver, half], Phase::Failed, &[]);
+    assert_eq!(job.failure().map(|failure| failure.reason), Some(Reason::PostCopyBroken));
+}
+
+#[test]
+fn a_post_copy_that_stands_still_is_broken_off_to_be_taken_up_again() {
+    let late = Event::GiveUp(Failure::new(Reason::TimedOut, "nothing was sent for 60 s"));
+    let job = prepared(MigrationType::Live, PERSISTENT);
+    let events = vec![Event::Switched { post_copy: true }, late];
+    let job = check(job, events, Phase::Switching, &[Effect::PausePostCopy]);
+    assert!(!job.is_giving_up());
+}
+
+#[test]
 fn a_job_that_is_over_stays_over() {
     let job =
         check(Job::new(terms(MigrationType::Live)), vec![Event::Abort], Phase::Cancelled, &[]);
@@ -746,11 +790,7 @@ impl World {
             }
             (Stage::Finishing, 3) => self.moving = None,
             (Stage::Finishing, _) => self.finish_move(),
-            (Stage::PostCopy, 2 | 3) => {
-                self.moving = None;
-                self.source.active = Some(Activity::PostCopyFailed);
-                self.destination.active = Some(Activity::PostCopyFailed);
-            }
+            (Stage::PostCopy, 2 | 3) => self.break_post_copy(),
             (Stage::PostCopy, _) => {
                 self.destination.active = Some(Activity::Running);
                 self.destination.defined |= self.terms.persist.unwrap_or(self.facts.persistent);
@@ -774,6 +814,16 @@ impl World {
         } else {
             self.unseen = !self.source.defined;
         }
+    }
+
+    fn break_post_copy(&mut self) {
+        self.moving = None;
+        self.source.active = Some(Activity::PostCopyFailed);
+        // It may run on as long as it needs no page that is missing.
+        self.destination.active = Some(match self.dice.roll(2) {
+            0 => Activity::PostCopyFailed,
+            _ => Activity::PostCopy,
+        });
     }
 
     fn start_late(&mut self) {
@@ -807,9 +857,12 @@ impl World {
             }
             Effect::Watch => self.waiting = Some(Waiting::Move),
             Effect::RecoverPostCopy => {
-                let broken = |host: &Host| host.active == Some(Activity::PostCopyFailed);
+                let broken = |host: &Host| {
+                    matches!(host.active, Some(Activity::PostCopyFailed | Activity::PostCopy))
+                };
                 if broken(&self.source)
                     && broken(&self.destination)
+                    && self.dice.roll(8) != 7
                     && !self.source.cut
                     && !self.destination.cut
                 {
@@ -828,6 +881,11 @@ impl World {
                         self.source.active = Some(self.own_state());
                         self.destination.active = None;
                     }
+                }
+            }
+            Effect::PausePostCopy => {
+                if self.moving == Some(Stage::PostCopy) && self.dice.roll(4) != 3 {
+                    self.break_post_copy();
                 }
             }
             Effect::SuspendSource => {
@@ -1027,7 +1085,7 @@ impl World {
             }
             9 => self.reap_half(),
             12 if self.moves() => self.tell(Event::Hold),
-            13 if self.moves() && !self.job.post_copy() => {
+            13 if self.moves() || self.job.post_copy() && self.waiting == Some(Waiting::Move) => {
                 self.tell(Event::GiveUp(Failure::new(Reason::TimedOut, "late")));
             }
             10 if self.job.doubt().is_some() => self.lose_patience(),
@@ -1186,7 +1244,7 @@ fn check_legal(job: &Job, effects: &[Effect]) {
             Effect::Watch | Effect::AbortMove => {
                 matches!(phase, Phase::Copying | Phase::Switching)
             }
-            Effect::RecoverPostCopy => phase == Phase::Switching,
+            Effect::RecoverPostCopy | Effect::PausePostCopy => phase == Phase::Switching,
             Effect::SuspendSource => matches!(phase, Phase::Copying | Phase::Switching),
             Effect::Inspect => phase.touches_hosts(),
             Effect::InspectLater => matches!(phase, Phase::Confirming | Phase::CleaningUp),

@@ -94,11 +94,8 @@ impl Worker {
             migration_uri: order.migration_uri.or_else(|| target.migration_uri.clone()),
             ..order
         });
-        let uuid = self.hands.guest_uuid.clone();
-        let paused = self.hands.ask_source("pause_post_copy", move |host| {
-            host.pause_post_copy(&host.domain_by_uuid(&uuid)?.name)
-        });
-        if let Err(error) = paused.await {
+        let facts = *self.ticket.job.facts();
+        if let Err(error) = self.hands.change(Effect::PausePostCopy, facts, None).await {
             // It is broken off already, unless the source has not noticed that the link is.
             debug!(error = %Chain(&error), "post-copy was not broken off");
         }
@@ -108,6 +105,7 @@ impl Worker {
     /// Begins to look at a move, by our call or by nobody's.
     pub(super) fn begin_move(&mut self, watched: bool) {
         let now = Instant::now();
+        self.progress.begin();
         let settings = &self.ticket.record.request.settings;
         self.moving = Some(Move {
             since: now,
@@ -136,7 +134,11 @@ impl Worker {
             Ok((hands::activity(&domain), host.job(&domain.name)?))
         });
         match asked.await {
-            Ok((activity, Some(stats))) if hands::is_outgoing(&stats) => {
+            // libvirt keeps the job of a post-copy that broke off.
+            Ok((activity, Some(stats)))
+                if hands::is_outgoing(&stats)
+                    && !(watched && activity == Activity::PostCopyFailed) =>
+            {
                 let Some(moving) = &mut self.moving else { return };
                 if stats.data_processed.is_some_and(|bytes| bytes > 0) {
                     moving.begun = true;
@@ -237,7 +239,9 @@ impl Worker {
                     host.start_post_copy(&host.domain_by_uuid(&uuid)?.name)
                 });
                 if let Err(error) = switched.await {
+                    // It may have been too early for libvirt.
                     warn!(error = %Chain(&error), "the switch to post-copy failed");
+                    self.progress.judge_again();
                 }
             }
         }
