@@ -4,6 +4,7 @@
 //! does not imitate libvirt beyond that: whatever can be tested against `test:///default` is.
 
 mod migrator;
+mod state;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -361,52 +362,6 @@ impl FakeHypervisor {
     }
 }
 
-impl FakeState {
-    /// Fails as told to.
-    fn check(&mut self, call: &'static str) -> Result<(), HypervisorError> {
-        if !self.reachable {
-            let (uri, message) = (self.info.uri.clone(), "the host is down".to_owned());
-            return Err(HypervisorError::Unreachable { uri, message });
-        }
-        self.failures.get_mut(call).and_then(VecDeque::pop_front).map_or(Ok(()), Err)
-    }
-
-    fn new(uri: &str) -> Self {
-        let digest = uri.bytes().fold(0_u64, |sum, byte| {
-            sum.wrapping_mul(0x0100_0000_01b3).wrapping_add(u64::from(byte) + 1)
-        });
-        Self {
-            info: HostInfo {
-                uri: uri.to_owned(),
-                driver: "FAKE".to_owned(),
-                version: 1_000_000,
-                libvirt_version: 9_000_000,
-                hostname: "fake.example".to_owned(),
-                uuid: Some(format!("fa4e0000-0000-4000-8000-{:012x}", digest & 0xffff_ffff_ffff)),
-            },
-            guests: BTreeMap::new(),
-            resources: HostResources {
-                memory_kib: 64 << 20,
-                free_kib: Some(32 << 20),
-                cpus: 16,
-                free_pages: None,
-            },
-            capabilities: DomainCapabilities::default(),
-            cpu: CpuComparison::Superset,
-            networks: BTreeMap::new(),
-            pools: BTreeMap::new(),
-            volumes: BTreeMap::new(),
-            secrets: Vec::new(),
-            reachable: true,
-            failures: HashMap::new(),
-            hanging: BTreeSet::new(),
-            waiting: BTreeMap::new(),
-            calls: Vec::new(),
-            orders: Vec::new(),
-        }
-    }
-}
-
 impl Hypervisor for FakeHypervisor {
     fn host(&self) -> Result<HostInfo, HypervisorError> {
         Ok(self.enter("host")?.info.clone())
@@ -476,6 +431,11 @@ impl Hypervisor for FakeHypervisor {
 
     fn network_active(&self, name: &str) -> Result<Option<bool>, HypervisorError> {
         Ok(self.enter("network_active")?.networks.get(name).copied())
+    }
+
+    fn disk_capacity(&self, _name: &str, path: &str) -> Result<u64, HypervisorError> {
+        let capacity = self.enter("disk_capacity")?.volumes.get(path).map(|volume| volume.capacity);
+        capacity.ok_or(HypervisorError::Unsupported { message: format!("no size of {path}") })
     }
 
     fn volume(&self, path: &str) -> Result<Option<Volume>, HypervisorError> {

@@ -105,6 +105,18 @@ pub trait Migrator: Hypervisor {
     /// [`HypervisorError`].
     fn undefine(&self, guest: &str) -> Result<(), HypervisorError>;
 
+    /// Whether nothing lies at that path, in a pool over its directory: the pool looks anew.
+    ///
+    /// # Errors
+    /// [`HypervisorError`], also if there is no such pool, or it can't look now.
+    fn is_free(&self, path: &str) -> Result<bool, HypervisorError>;
+
+    /// Deletes the volume at that path, with all that is in it.
+    ///
+    /// # Errors
+    /// [`HypervisorError`], also if no pool knows it.
+    fn delete_volume(&self, path: &str) -> Result<(), HypervisorError>;
+
     /// Decides whether a guest starts with the host. It must have a definition.
     ///
     /// # Errors

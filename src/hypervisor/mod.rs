@@ -118,6 +118,12 @@ pub trait Hypervisor: Send + Sync {
     /// [`HypervisorError::Unsupported`] where the driver knows no networks.
     fn network_active(&self, name: &str) -> Result<Option<bool>, HypervisorError>;
 
+    /// How large a guest's disk is that lies at that path, in bytes, as the guest sees it.
+    ///
+    /// # Errors
+    /// [`HypervisorError::Unsupported`] where the driver can't tell.
+    fn disk_capacity(&self, name: &str, path: &str) -> Result<u64, HypervisorError>;
+
     /// The volume at that path; `None` if no pool knows it.
     ///
     /// # Errors

@@ -72,6 +72,9 @@ pub struct Facts {
     pub paused: bool,
     /// The destination had a definition of it already, which is then not ours to remove.
     pub destination_defined: bool,
+    /// Its disks are copied into files that were not there before, and are ours to remove.
+    #[serde(default)]
+    pub copies: bool,
 }
 
 /// Where a job stands.
@@ -246,6 +249,8 @@ pub enum Effect {
     PersistDestination,
     /// Remove the guest's definition at the destination.
     UndefineDestination,
+    /// Remove the files that were made at the destination for copies of the guest's disks.
+    RemoveCopies,
     /// Remove the guest's definition at the source.
     UndefineSource,
     /// Let the guest start with the destination host.
@@ -322,6 +327,19 @@ pub struct Job {
     tries: u8,
     /// What could not be put in order.
     note: Option<String>,
+    /// What became of the copies of disks that are of no use.
+    #[serde(default)]
+    copies: Copies,
+}
+
+/// The copies of disks at the destination of a guest that stays.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+enum Copies {
+    #[default]
+    Kept,
+    /// They are being removed.
+    Going,
+    Gone,
 }
 
 /// A new state and what to do once it is stored.
@@ -353,6 +371,7 @@ impl Job {
             impatient: false,
             tries: 0,
             note: None,
+            copies: Copies::Kept,
         }
     }
 
@@ -466,7 +485,13 @@ impl Job {
                 Self { given_up: Some(failure), ..self }.to(phase, &[Effect::AbortMove])
             }
             (Phase::Copying | Phase::Switching, Event::MoveEnded(ending)) => self.ended(ending),
-            (Phase::CleaningUp, Event::Did) => Self { tries: 0, note: None, ..self }.confirm(),
+            (Phase::CleaningUp, Event::Did) => {
+                let copies = match self.copies {
+                    Copies::Going | Copies::Gone => Copies::Gone,
+                    Copies::Kept => Copies::Kept,
+                };
+                Self { tries: 0, note: None, copies, ..self }.confirm()
+            }
             (Phase::CleaningUp, Event::Broke(failure) | Event::Lost(failure)) => {
                 self.retry(failure)
             }
@@ -560,7 +585,9 @@ impl Job {
             Phase::Checking | Phase::Preparing => self.to(Phase::Queued, &[]),
             phase => {
                 let unclear = self.unclear || matches!(phase, Phase::Copying | Phase::Switching);
-                Self { unclear, impatient: false, ..self }.to(phase, &[Effect::Inspect])
+                // Whether they are gone was not told.
+                let copies = if self.copies == Copies::Going { Copies::Kept } else { self.copies };
+                Self { unclear, impatient: false, copies, ..self }.to(phase, &[Effect::Inspect])
             }
         }
     }
@@ -578,7 +605,8 @@ impl Job {
     fn retry(self, failure: Failure) -> Step {
         let tries = self.tries + 1;
         let note = Some(failure.message);
-        Self { tries, note, ..self }.to(Phase::CleaningUp, &[Effect::InspectLater])
+        let copies = if self.copies == Copies::Going { Copies::Kept } else { self.copies };
+        Self { tries, note, copies, ..self }.to(Phase::CleaningUp, &[Effect::InspectLater])
     }
 }
 

@@ -20,7 +20,7 @@ pub use executor::{
 };
 pub use plan::{
     DestinationFacts, DiskEdit, Edits, GraphicsEdit, GuestName, Mode, NetworkEdit, NetworkSource,
-    Plan, PlanError, Port, SourceFacts,
+    Plan, PlanError, Port, SourceFacts, copied_files,
 };
 pub use progress::{Action, Because, Patience, Progress, Report};
 pub use queue::{Entry, Limits, Queue, QueueError, Wait};

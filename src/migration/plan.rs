@@ -3,12 +3,14 @@
 //! Pure: the executor asks both hosts, this decides. A request that can't be carried out on this guest
 //! is refused here, before anything is changed; so is every edit that has nothing to apply to.
 
+mod copies;
 mod rewrite;
 #[cfg(test)]
 mod tests;
 
 use std::{net::IpAddr, sync::Arc};
 
+pub use copies::copied_files;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -235,6 +237,8 @@ pub struct DestinationFacts {
     pub same_uuid: Option<Domain>,
     /// The guest of the name that ours would have.
     pub same_name: Option<Domain>,
+    /// Those of the [`copied_files`] of which nothing is there yet.
+    pub free_files: Vec<String>,
 }
 
 /// What will be done.
@@ -253,6 +257,8 @@ pub struct Plan {
     pub destination_definition: String,
     /// The definition at the source, should it have to be started there again.
     pub source_definition: String,
+    /// The files that libvirt will make at the destination, of which nothing was there before.
+    pub copies: Vec<String>,
 }
 
 /// Why a migration can't be carried out.
@@ -372,11 +378,13 @@ impl Plan {
                 autostart: domain.autostart,
                 paused: domain.state == DomainState::Paused,
                 destination_defined: destination.same_uuid.is_some(),
+                copies: !destination.free_files.is_empty(),
             },
             destination_name: destination_name.to_owned(),
             order,
             destination_definition,
             source_definition: source.definition.clone(),
+            copies: destination.free_files.clone(),
         })
     }
 }

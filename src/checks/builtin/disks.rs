@@ -99,7 +99,7 @@ pub(super) fn reachable(facts: &Facts<'_>, notes: &mut Notes<'_>) {
     for disk in writable(facts) {
         match disk.kind {
             "volume" => pool_is_there(destination, &disk, severity, notes),
-            "file" if disk.copied => copy_has_a_pool(destination, &disk, notes),
+            "file" if disk.copied => copy_has_a_pool(facts, destination, &disk, notes),
             "file" | "block" if disk.path() != disk.here => {
                 image_is_there(destination, &disk, notes)
             }
@@ -159,12 +159,41 @@ fn image_is_there(destination: &dyn Hypervisor, disk: &Disk<'_>, notes: &mut Not
 }
 
 /// libvirt makes the copies of disks in pools.
-fn copy_has_a_pool(destination: &dyn Hypervisor, disk: &Disk<'_>, notes: &mut Notes<'_>) {
+fn copy_has_a_pool(
+    facts: &Facts<'_>,
+    destination: &dyn Hypervisor,
+    disk: &Disk<'_>,
+    notes: &mut Notes<'_>,
+) {
     let Some(path) = disk.path() else { return };
     let (subject, target) = (disk.subject(), disk.target);
     let asked = "where the destination would put the copy";
-    if notes.answer(&subject, asked, destination.volume(path)).flatten().is_some() {
-        return;
+    let there = notes.answer(&subject, asked, destination.volume(path)).flatten().is_some();
+    match facts.inputs.storage {
+        StorageCopy::Incremental if !there => {
+            notes
+                .error(
+                    subject,
+                    format!("The destination has no image {path}, into which disk {target} could be copied incrementally."),
+                )
+                .argument(target)
+                .argument(path)
+                .remedy("Make an image of the same size and over the same backing image there, or copy the whole disk.");
+            return;
+        }
+        StorageCopy::Full if there => {
+            notes
+                .warning(
+                    subject,
+                    format!("The destination has {path} already: disk {target} is copied over it."),
+                )
+                .argument(target)
+                .argument(path)
+                .remedy("Move it away if it is of any use.");
+            return;
+        }
+        StorageCopy::None | StorageCopy::Full | StorageCopy::Incremental if there => return,
+        StorageCopy::None | StorageCopy::Full | StorageCopy::Incremental => {}
     }
     let directory = path.rsplit_once('/').map_or("/", |(directory, _)| directory);
     match notes.answer(&subject, asked, destination.pool_at(directory)) {
@@ -289,8 +318,12 @@ pub(super) fn space(facts: &Facts<'_>, notes: &mut Notes<'_>) {
     let mut needed: BTreeMap<String, (u64, u64)> = BTreeMap::new();
     for disk in writable(facts).filter(|disk| disk.copied) {
         let Some(path) = disk.path() else { continue };
+        // Not what a pool remembers of the image, which may be another one by now.
         let here = disk.here.unwrap_or(path);
-        let Ok(Some(volume)) = facts.inputs.source.volume(here) else { continue };
+        let asked = facts.inputs.source.disk_capacity(&facts.inputs.guest, here);
+        let Some(capacity) = notes.answer(&disk.subject(), "how large the disk is", asked) else {
+            continue;
+        };
         // One that is there already takes no more room.
         if matches!(destination.volume(path), Ok(Some(_))) {
             continue;
@@ -299,7 +332,7 @@ pub(super) fn space(facts: &Facts<'_>, notes: &mut Notes<'_>) {
         match destination.pool_at(directory) {
             Ok(Some(pool)) => {
                 let entry = needed.entry(pool.name).or_insert((0, pool.available));
-                entry.0 = entry.0.saturating_add(volume.capacity);
+                entry.0 = entry.0.saturating_add(capacity);
             }
             // VMC005 says so.
             Ok(None) | Err(HypervisorError::Unsupported { .. }) => {}

@@ -368,8 +368,24 @@ fn room_for_the_copies() {
     bench.finds(&[
         "VMC014 e The copied disks need 6 MiB in pool images; the destination has 5 MiB there.",
     ]);
-    // One that is there already takes no more room.
+    // One that is there already takes no more room, but loses what is in it.
     bench.destination.add_volume("/images/a.img", volume());
+    bench.finds(&[
+        "VMC005 w The destination has /images/a.img already: disk vda is copied over it.",
+    ]);
+}
+
+#[test]
+fn images_for_incremental_copies() {
+    let disk = "<disk><source file='/images/a.img'/><target dev='vda'/></disk>";
+    let mut bench = Bench::with_devices(disk).copying(&[]);
+    bench.inputs.storage = StorageCopy::Incremental;
+    bench.finds(&[
+        "VMC005 e The destination has no image /images/a.img, into which disk vda could be copied \
+         incrementally.",
+    ]);
+    let volume = Volume { pool: "images".to_owned(), capacity: 3 << 20 };
+    bench.destination.add_volume("/images/a.img", volume);
     bench.finds(&[]);
 }
 

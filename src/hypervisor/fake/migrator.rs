@@ -184,6 +184,15 @@ impl Migrator for FakeHypervisor {
         Ok(())
     }
 
+    fn is_free(&self, path: &str) -> Result<bool, HypervisorError> {
+        Ok(!self.enter("is_free")?.volumes.contains_key(path))
+    }
+
+    fn delete_volume(&self, path: &str) -> Result<(), HypervisorError> {
+        let deleted = self.enter("delete_volume")?.volumes.remove(path);
+        deleted.map(drop).ok_or_else(|| libvirt(50, format!("no storage vol with path '{path}'")))
+    }
+
     fn set_autostart(&self, guest: &str, autostart: bool) -> Result<(), HypervisorError> {
         self.with_guest("set_autostart", guest, |found| {
             if !found.domain.persistent {

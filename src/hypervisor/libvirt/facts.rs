@@ -169,6 +169,12 @@ impl Hypervisor for Libvirt {
             .transpose()
     }
 
+    fn disk_capacity(&self, name: &str, path: &str) -> Result<u64, HypervisorError> {
+        let guest = self.lookup(name)?;
+        let told = guest.block_info(path, 0).map_err(|error| self.error(&error))?;
+        Ok(told.capacity)
+    }
+
     fn volume(&self, path: &str) -> Result<Option<Volume>, HypervisorError> {
         let found = self.connection().lookup_storage_vol_by_path(path);
         let Some(volume) = self.if_found(found, sys::VIR_ERR_NO_STORAGE_VOL)? else {

@@ -5,7 +5,8 @@ use virt_sys as sys;
 
 use super::{Libvirt, ffi, ffi::Parameters, job};
 use crate::hypervisor::{
-    Compression, HypervisorError, JobStats, MigrationOrder, Migrator, Route, StorageCopy, Transfer,
+    Compression, Hypervisor, HypervisorError, JobStats, MigrationOrder, Migrator, Route,
+    StorageCopy, Transfer,
 };
 
 impl Migrator for Libvirt {
@@ -93,6 +94,19 @@ impl Migrator for Libvirt {
             }
         }
         guest.undefine().map_err(|error| self.error(&error))
+    }
+
+    fn is_free(&self, path: &str) -> Result<bool, HypervisorError> {
+        let directory = path.rsplit_once('/').map_or("/", |(directory, _)| directory);
+        let pool = self.connection().lookup_storage_pool_by_target_path(directory);
+        let pool = pool.map_err(|error| self.error(&error))?;
+        pool.refresh(0).map_err(|error| self.error(&error))?;
+        Ok(self.volume(path)?.is_none())
+    }
+
+    fn delete_volume(&self, path: &str) -> Result<(), HypervisorError> {
+        let volume = self.connection().lookup_storage_vol_by_path(path);
+        volume.and_then(|volume| volume.delete(0)).map(drop).map_err(|error| self.error(&error))
     }
 
     fn set_autostart(&self, guest: &str, autostart: bool) -> Result<(), HypervisorError> {

@@ -63,6 +63,16 @@ pub(super) struct Hands {
     pub(super) destination: Mutex<Option<Arc<dyn Migrator>>>,
 }
 
+/// What a change may need to know of the guest.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Means {
+    pub(super) facts: Facts,
+    /// What is defined, where something is.
+    pub(super) definition: Option<String>,
+    /// The files at the destination that were made for copies of its disks.
+    pub(super) copies: Vec<String>,
+}
+
 type Answer<T> = Result<T, HypervisorError>;
 
 impl Hands {
@@ -195,12 +205,19 @@ impl Hands {
     }
 
     /// What planning needs to know of the destination.
-    pub(super) async fn destination_facts(&self, name: String) -> Answer<DestinationFacts> {
+    pub(super) async fn destination_facts(
+        &self,
+        name: String,
+        mut files: Vec<String>,
+    ) -> Answer<DestinationFacts> {
         let uuid = self.guest_uuid.clone();
         self.ask_destination("prepare", move |host| {
+            // What can't be told is taken for something that was there before.
+            files.retain(|path| matches!(host.is_free(path), Ok(true)));
             Ok(DestinationFacts {
                 same_uuid: present(host.domain_by_uuid(&uuid))?,
                 same_name: present(host.domain(&name))?,
+                free_files: files,
             })
         })
         .await
@@ -238,12 +255,8 @@ impl Hands {
     }
 
     /// Carries out an effect that changes one host.
-    pub(super) async fn change(
-        &self,
-        effect: Effect,
-        facts: Facts,
-        definition: Option<String>,
-    ) -> Answer<()> {
+    pub(super) async fn change(&self, effect: Effect, means: Means) -> Answer<()> {
+        let Means { facts, definition, copies } = means;
         let uuid = self.guest_uuid.clone();
         match effect {
             Effect::DefineDestination => {
@@ -286,6 +299,9 @@ impl Hands {
             }
             Effect::UndefineDestination => {
                 self.act_at_destination(move |host| host.undefine(&name_of(host, &uuid)?)).await
+            }
+            Effect::RemoveCopies => {
+                self.act_at_destination(move |host| remove_files(host, &uuid, &copies)).await
             }
             Effect::UndefineSource => {
                 self.act_at_source(move |host| {
@@ -361,6 +377,19 @@ fn start_again(
     }
     host.start(&name)?;
     if facts.persistent { Ok(()) } else { host.undefine(&name) }
+}
+
+/// Removes what was made for the disks of a guest that has not come, unless it has by now.
+fn remove_files(host: &dyn Migrator, uuid: &str, files: &[String]) -> Answer<()> {
+    if let Some(domain) = present(host.domain_by_uuid(uuid))?.filter(Domain::is_active) {
+        return Err(changed(&domain));
+    }
+    for path in files {
+        if host.volume(path)?.is_some() {
+            host.delete_volume(path)?;
+        }
+    }
+    Ok(())
 }
 
 /// Ends a guest if it is still what it was seen as.

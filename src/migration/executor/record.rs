@@ -64,6 +64,9 @@ pub(super) struct Record {
     pub(super) destination_name: String,
     /// A restart's definitions, as long as they may be needed: they have secrets in them.
     pub(super) definitions: Option<Definitions>,
+    /// Files that libvirt makes at the destination, and that are ours to remove if the guest stays.
+    #[serde(default)]
+    pub(super) copies: Vec<String>,
 }
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -79,6 +82,7 @@ impl Record {
             removal: Removal { automatic: true, after: options.keep },
             destination_name: request.guest.clone(),
             definitions: None,
+            copies: Vec::new(),
             request,
         }
     }
@@ -91,6 +95,7 @@ impl Record {
     /// Keeps what later steps need of the plan.
     pub(super) fn keep(&mut self, plan: &Plan) {
         self.destination_name.clone_from(&plan.destination_name);
+        self.copies.clone_from(&plan.copies);
         self.definitions = plan.order.is_none().then(|| Definitions {
             source: plan.source_definition.clone(),
             destination: plan.destination_definition.clone(),

@@ -22,7 +22,7 @@ use tracing::{Instrument, debug, error, info, info_span, warn};
 
 use super::{
     Command, CommandError, Shared, failures,
-    hands::Hands,
+    hands::{Hands, Means},
     record::{Amendment, Definitions, Record},
     ticket::Ticket,
 };
@@ -30,7 +30,7 @@ use crate::{
     checks::{GateError, Report as GateReport},
     hypervisor::{HostEvent, MigrationOrder},
     migration::{
-        Patience, Plan, Progress,
+        Patience, Plan, Progress, copied_files,
         job::{Doubt, Effect, Event, Failure, Job, Phase, Reason, Refusal},
     },
     store::StoreError,
@@ -367,8 +367,7 @@ impl Worker {
                 self.look_at = Some(Instant::now() + self.shared.options().look_again);
             }
             Effect::AbortMove | Effect::SuspendSource | Effect::PausePostCopy => {
-                let facts = *self.ticket.job.facts();
-                if let Err(error) = self.hands.change(effect, facts, None).await {
+                if let Err(error) = self.hands.change(effect, Means::default()).await {
                     // It shows by itself whether the move ends, or the guest stands still.
                     info!(?effect, error = %Chain(&error), "had no effect");
                     if effect == Effect::SuspendSource {
@@ -385,6 +384,7 @@ impl Worker {
             | Effect::DestroyIncoming
             | Effect::PersistDestination
             | Effect::UndefineDestination
+            | Effect::RemoveCopies
             | Effect::UndefineSource
             | Effect::AutostartDestination
             | Effect::HoldSource => self.change(effect),
@@ -398,10 +398,11 @@ impl Worker {
             Effect::DefineDestination => destination,
             _ => source,
         });
-        let facts = *self.ticket.job.facts();
+        let (facts, copies) = (*self.ticket.job.facts(), self.ticket.record.copies.clone());
+        let means = Means { facts, definition, copies };
         let hands = Arc::clone(&self.hands);
         self.begin(move |_| async move {
-            Outcome::Event(match hands.change(effect, facts, definition).await {
+            Outcome::Event(match hands.change(effect, means).await {
                 Ok(()) => Event::Did,
                 Err(error) => {
                     warn!(?effect, error = %Chain(&error), "a step of the job failed");
@@ -477,6 +478,7 @@ fn leaves_guest_alone(effect: Effect) -> bool {
         | Effect::DestroyIncoming
         | Effect::PersistDestination
         | Effect::UndefineDestination
+        | Effect::RemoveCopies
         | Effect::UndefineSource
         | Effect::AutostartDestination
         | Effect::HoldSource => false,
@@ -494,7 +496,8 @@ async fn plan(hands: &Hands, record: &Record) -> Result<Plan, Failure> {
         None => source.domain.name.clone(),
     };
     let connect = format!("Failed to connect to remote host ({})", request.target.uri);
-    let destination = hands.destination_facts(name).await;
+    let files = copied_files(&request.settings, &request.edits, &source.live_xml);
+    let destination = hands.destination_facts(name, files).await;
     let destination = destination.map_err(|error| failures::failure_of(&connect, &error))?;
     let (settings, edits, target) = (&request.settings, &request.edits, &request.target);
     Plan::decide(settings, edits, record.mode, target, &source, &destination)

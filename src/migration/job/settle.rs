@@ -9,8 +9,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Effect, Failure, Job, MAX_RECOVERIES, MAX_RECOVERIES_AT_ONCE, MAX_TRIES, MigrationType, Phase,
-    Reason, Step,
+    Copies, Effect, Failure, Job, MAX_RECOVERIES, MAX_RECOVERIES_AT_ONCE, MAX_TRIES, MigrationType,
+    Phase, Reason, Step,
 };
 
 /// What both hosts show of the guest. The source was looked at first: a guest that arrived in between
@@ -552,8 +552,12 @@ impl Job {
         }
         let kept = here.is_some_and(|here| here.persistent) || !self.facts.persistent;
         let brought = !self.facts.destination_defined && sights.destination.is_only_defined();
+        let copies = self.facts.copies && self.copies != Copies::Gone;
         if brought && kept {
             self.step(&[Effect::UndefineDestination], Self::end_home)
+        } else if copies && sights.destination.is_idle() {
+            // The guest has the originals, and nobody there has the copies.
+            Self { copies: Copies::Going, ..self }.step(&[Effect::RemoveCopies], Self::end_home)
         } else {
             self.end_home()
         }

@@ -12,8 +12,13 @@ fn terms(migration_type: MigrationType) -> Terms {
     Terms { migration_type, persist: None, undefine_source: true }
 }
 
-const PERSISTENT: Facts =
-    Facts { persistent: true, autostart: false, paused: false, destination_defined: false };
+const PERSISTENT: Facts = Facts {
+    persistent: true,
+    autostart: false,
+    paused: false,
+    destination_defined: false,
+    copies: false,
+};
 
 /// A job that was prepared.
 fn prepared(migration_type: MigrationType, facts: Facts) -> Job {
@@ -508,6 +513,8 @@ struct Host {
     migrated: bool,
     /// Somebody has ended the guest.
     ended: bool,
+    /// It has copies of the guest's disks.
+    copies: bool,
     autostart: bool,
     cut: bool,
 }
@@ -697,6 +704,7 @@ impl World {
             return false;
         }
         self.moving = Some(Stage::Copying);
+        self.destination.copies |= self.facts.copies;
         if self.terms.migration_type != MigrationType::Offline {
             self.destination.active = Some(Activity::InTransit);
             if self.terms.migration_type == MigrationType::Resume {
@@ -912,6 +920,7 @@ impl World {
             | Effect::DestroyIncoming
             | Effect::PersistDestination
             | Effect::UndefineDestination
+            | Effect::RemoveCopies
             | Effect::UndefineSource
             | Effect::AutostartDestination
             | Effect::HoldSource => self.call(effect),
@@ -991,6 +1000,11 @@ impl World {
                 }
             }
             Effect::UndefineDestination => destination.defined = false,
+            Effect::RemoveCopies => {
+                // A guest that uses them is there, or on its way there.
+                assert_eq!((self.moving, destination.active), (None, None), "copies are in use");
+                destination.copies = false;
+            }
             Effect::UndefineSource => {
                 source.defined = false;
                 source.autostart = false;
@@ -1181,6 +1195,8 @@ impl World {
         if self.job.phase() == Phase::Done {
             let persist = self.terms.persist.unwrap_or(self.facts.persistent);
             assert!(source.active.is_none(), "done, but active at the source\n{}", report());
+            let copied = destination.copies || !self.facts.copies || self.stopped;
+            assert!(copied, "done, and the disks are gone\n{}", report());
             let offline = self.terms.migration_type == MigrationType::Offline;
             let own = destination.active == Some(self.own_state()) && !self.suspended;
             let runs = own || offline || self.stopped || !tidy;
@@ -1222,6 +1238,7 @@ impl World {
         assert_eq!(source.defined, self.facts.persistent, "{}", report());
         if tidy {
             assert_eq!(destination.defined, self.facts.destination_defined, "{}", report());
+            assert!(!destination.copies, "failed, and copies are left\n{}", report());
         }
     }
 }
@@ -1255,6 +1272,7 @@ fn check_legal(job: &Job, effects: &[Effect]) {
             | Effect::DestroyIncoming
             | Effect::PersistDestination
             | Effect::UndefineDestination
+            | Effect::RemoveCopies
             | Effect::UndefineSource
             | Effect::AutostartDestination
             | Effect::HoldSource => phase == Phase::CleaningUp,
@@ -1270,10 +1288,10 @@ fn any_case() -> impl Strategy<Value = (Terms, Facts)> {
         MigrationType::Resume,
         MigrationType::Restart,
     ]);
-    let bits = any::<[bool; 5]>();
+    let bits = any::<[bool; 6]>();
     let persist = prop::sample::select(vec![None, Some(true), Some(false)]);
     (migration_type, bits, persist).prop_map(|(migration_type, bits, persist)| {
-        let [undefine_source, persistent, autostart, paused, defined] = bits;
+        let [undefine_source, persistent, autostart, paused, defined, copies] = bits;
         let persistent = persistent || migration_type == MigrationType::Offline;
         // What settings.rs and plan.rs refuse: a guest that arrives without running and without a
         // definition, restarting a paused guest or onto a definition that exists.
@@ -1283,6 +1301,7 @@ fn any_case() -> impl Strategy<Value = (Terms, Facts)> {
             autostart: autostart && persistent,
             paused: paused && matches!(migration_type, MigrationType::Live | MigrationType::Resume),
             destination_defined: defined && migration_type != MigrationType::Restart,
+            copies: copies && migration_type.moves_memory(),
         };
         (Terms { migration_type, persist, undefine_source }, facts)
     })
@@ -1304,11 +1323,12 @@ fn any_event() -> impl Strategy<Value = Event> {
         Sight::Present(Presence { activity, persistent, autostart, outgoing })
     });
     let sight = prop_oneof![Just(Sight::Unreachable), Just(Sight::Absent), present.boxed()].boxed();
-    let facts =
-        any::<[bool; 4]>().prop_map(|[persistent, autostart, paused, destination_defined]| {
-            let facts = Facts { persistent, autostart, paused, destination_defined };
+    let facts = any::<[bool; 5]>().prop_map(
+        |[persistent, autostart, paused, destination_defined, copies]| {
+            let facts = Facts { persistent, autostart, paused, destination_defined, copies };
             Event::Prepared(facts)
-        });
+        },
+    );
     prop_oneof![
         Just(Event::Admitted),
         Just(Event::GatePassed),

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    hypervisor::{DomainConfig, Element, Transfer},
+    hypervisor::{DomainConfig, Element, StorageCopy, Transfer},
     migration::{DestinationPolicy, SettingsSpec},
 };
 
@@ -123,8 +123,7 @@ fn without_edits_libvirt_takes_the_xml_itself() {
     assert!(order.persist_destination && order.undefine_source);
     assert_eq!(order.transfer, Transfer::Live);
     assert_eq!(plan.destination_name, "web & shop");
-    let facts =
-        Facts { persistent: true, autostart: true, paused: false, destination_defined: false };
+    let facts = Facts { persistent: true, autostart: true, ..Facts::default() };
     assert_eq!(plan.facts, facts);
     assert_eq!(plan.destination_definition, plan.source_definition);
 }
@@ -373,7 +372,8 @@ fn the_destination_must_have_room() {
     let here = |state, name: &str, uuid: &str| {
         Some(Domain { name: name.to_owned(), uuid: uuid.to_owned(), ..domain(state) })
     };
-    let there = |same_uuid, same_name| DestinationFacts { same_uuid, same_name };
+    let there =
+        |same_uuid, same_name| DestinationFacts { same_uuid, same_name, free_files: Vec::new() };
     let plan = |migration_type, destination: &DestinationFacts| {
         let source = source(DomainState::Running);
         decide(migration_type, &Edits::default(), &source, destination)
@@ -426,4 +426,28 @@ proptest::proptest! {
             let _ = decide(MigrationType::Live, &disk("vda", "/x"), &facts, &DestinationFacts::default());
         }
     }
+}
+
+#[test]
+fn the_files_that_are_made_for_copies() {
+    #[track_caller]
+    fn check(spec: SettingsSpec, expected: &[&str]) {
+        let xml = "<domain><devices>\
+            <disk type='file'><source file='/a/one'/><target dev='vda'/></disk>\
+            <disk type='file'><source file='/a/two'/><target dev='vdb'/><readonly/></disk>\
+            <disk type='network'><source protocol='nbd' name='x'/><target dev='vdc'/></disk>\
+            </devices></domain>";
+        let edit = DiskEdit { target: "vda".to_owned(), path: "/b/one".to_owned() };
+        let edits = Edits { disks: vec![edit], ..Edits::default() };
+        let settings =
+            Settings::decide(spec, &DestinationPolicy::default()).expect("good settings");
+        assert_eq!(copied_files(&settings, &edits, xml), expected);
+    }
+    let copy = |storage| SettingsSpec { storage_copy: Some(storage), ..SettingsSpec::default() };
+    check(copy(StorageCopy::Full), &["/b/one"]);
+    let chosen = Some(vec!["vdb".to_owned(), "vdc".to_owned()]);
+    check(SettingsSpec { storage_copy_disks: chosen, ..copy(StorageCopy::Full) }, &["/a/two"]);
+    // These go into images that are there, or nowhere.
+    check(copy(StorageCopy::Incremental), &[]);
+    check(SettingsSpec::default(), &[]);
 }

@@ -12,7 +12,7 @@ from .host import wait_until
 
 SOURCE = Path(__file__).resolve().parent / "tick.S"
 
-DISKS = ("none", "local", "shared", "nbd")
+DISKS = ("none", "local", "overlay", "shared", "nbd")
 # One export per guest, at a port that its name decides.
 NBD_PORTS = range(10900, 15900)
 
@@ -39,7 +39,7 @@ DOMAIN = """\
 
 DISK = """\
     <disk type='{kind}' device='disk'>
-      <driver name='qemu' type='raw' cache='none'/>
+      <driver name='qemu' type='{format}' cache='none'/>
       {source}
       <target dev='vda' bus='virtio'/>
     </disk>
@@ -152,6 +152,9 @@ class Guest:
     def _shared_image(self):
         return self.bed.directory / "shared" / "images" / f"{self.name}.img"
 
+    def _base_image(self):
+        return self.bed.directory / "shared" / "images" / f"{self.name}.base"
+
     def _nbd_port(self):
         return NBD_PORTS[uuid.UUID(guest_uuid(self.name)).int % len(NBD_PORTS)]
 
@@ -161,18 +164,32 @@ class Guest:
             # of them for shared, and no local file whatever its place.
             host = f"<host name='{self.bed.a.address}' port='{self._nbd_port()}'/>"
             return DISK.format(
-                kind="network", source=f"<source protocol='nbd' name='{self.name}'>{host}</source>"
+                kind="network",
+                format="raw",
+                source=f"<source protocol='nbd' name='{self.name}'>{host}</source>",
             )
-        path = self._local_image() if kind == "local" else self._shared_image()
-        return DISK.format(kind="file", source=f"<source file='{path}'/>")
+        path = self._shared_image() if kind == "shared" else self._local_image()
+        image_format = "qcow2" if kind == "overlay" else "raw"
+        return DISK.format(kind="file", format=image_format, source=f"<source file='{path}'/>")
 
     def _prepare_disk(self, host, kind):
         if kind == "local":
             host.run("truncate", "-s", "16M", self._local_image())
+        elif kind == "overlay":
+            self.make_overlay(host)
+            write = ["qemu-io", "-c", "write -P 0x5a 4M 1M", self._local_image()]
+            host.run(*write)
         elif kind != "none":
             host.run("truncate", "-s", "16M", str(self._shared_image()))
         if kind == "nbd":
             self._serve_nbd()
+
+    def make_overlay(self, host):
+        """An empty image over a full one that both hosts have."""
+        base, image = str(self._base_image()), self._local_image()
+        host.run("sh", "-c", f"[ -e {base} ] || head -c 16M /dev/urandom >{base}")
+        host.run("qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "raw", image)
+        host.run("virsh", "-q", "pool-refresh", "default")
 
     def _serve_nbd(self):
         pid_file = f"/run/nbd-{self.name}.pid"
@@ -194,11 +211,16 @@ class Guest:
         for host in self.bed.hosts:
             host.run("virsh", "-q", "destroy", self.name, check=False)
             host.run("virsh", "-q", "undefine", self.name, "--managed-save", check=False)
-            (host.directory / "lib" / "images" / f"{self.name}.img").unlink(missing_ok=True)
+            image = host.directory / "lib" / "images" / f"{self.name}.img"
+            if image.exists():
+                image.unlink()
+                # Or the pool takes the next image of that name for this one.
+                host.run("virsh", "-q", "pool-refresh", "default", check=False)
             for trace in (host.directory / "log" / "qemu").glob(f"{self.name}.*"):
                 trace.unlink()
         self.bed.a.run("pkill", "-F", f"/run/nbd-{self.name}.pid", check=False)
         self._shared_image().unlink(missing_ok=True)
+        self._base_image().unlink(missing_ok=True)
         (self.bed.directory / "shared" / f"{self.name}.xml").unlink(missing_ok=True)
 
     def state(self, host):

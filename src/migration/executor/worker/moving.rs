@@ -13,7 +13,10 @@ use crate::{
     hypervisor::{Connector, HostEvent, HypervisorError, JobStats, MigrationOrder},
     migration::{
         Action, MigrationType,
-        executor::{failures, hands},
+        executor::{
+            failures,
+            hands::{self, Means},
+        },
         job::{Activity, Effect, Ending, Event, Failure, Phase, Reason},
     },
     telemetry::Chain,
@@ -94,8 +97,7 @@ impl Worker {
             migration_uri: order.migration_uri.or_else(|| target.migration_uri.clone()),
             ..order
         });
-        let facts = *self.ticket.job.facts();
-        if let Err(error) = self.hands.change(Effect::PausePostCopy, facts, None).await {
+        if let Err(error) = self.hands.change(Effect::PausePostCopy, Means::default()).await {
             // It is broken off already, unless the source has not noticed that the link is.
             debug!(error = %Chain(&error), "post-copy was not broken off");
         }
