@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use super::{
     Facts, Family, Host, Migrations,
-    job::{INSTANCE_ID, job_class, migration_job},
+    job::{INSTANCE_ID, job_class, job_path, migration_job},
+    method_call,
     migration_service::migration_service,
     name_of,
 };
@@ -137,10 +138,10 @@ impl JobLinks {
     }
 
     async fn of_job(&self, id: &str, sink: &mut dyn Sink<Link>) -> Result<(), ProviderError> {
-        let Some((host, _, job)) = self.jobs.find(id) else { return Ok(()) };
+        let Some((host, class, job)) = self.jobs.find(id) else { return Ok(()) };
         let far = match self.kind {
             Kind::Owning => migration_service(host.prefix, &host.info().await?),
-            Kind::Result => method_result(host, &job).await?,
+            Kind::Result => method_result(host, class, &job).await?,
             // A guest that has left is no longer there to be affected.
             Kind::Affected => match host.guest(&job.request.guest).await? {
                 Ok(guest) if guest.uuid == job.request.guest_uuid => host.computer_system(&guest),
@@ -207,23 +208,30 @@ impl AssociationProvider for JobLinks {
 }
 
 /// The call that made a job, before and after.
-async fn method_result(host: &Host, job: &JobView) -> Result<Instance, ProviderError> {
+async fn method_result(
+    host: &Host,
+    class: CimName,
+    job: &JobView,
+) -> Result<Instance, ProviderError> {
     let service = migration_service(host.prefix, &host.info().await?);
     let key = |name| (CimName::literal(name), name_of(&service, name));
     let keys = ["CreationClassName", "Name", "SystemCreationClassName", "SystemName"].map(key);
     let path = InstancePath::new(service.class.clone(), keys).to_string();
-    let call = |pre_call| {
+    let before = method_call::input(&job.request.parameters);
+    let after = method_call::output(&job_path(class, &job.id));
+    let call = |pre_call, parameters| {
         Facts::of(CimName::literal("CIM_InstMethodCall"))
             .set("SourceInstance", service.clone())
             .set("SourceInstanceModelPath", path.as_str())
             .set("MethodName", job.request.tag.as_str())
+            .set_some("MethodParameters", parameters)
             .set("PreCall", pre_call)
     };
     Ok(Facts::of(METHOD_RESULT.clone())
         .set("InstanceID", format!("{RESULT_ID}{}", job.id))
         .set("ElementName", format!("{} of {}", job.request.tag, job.request.guest))
-        .set("PreCallIndication", call(true).done())
-        .set("PostCallIndication", call(false).set("ReturnValue", JOB_STARTED).done())
+        .set("PreCallIndication", call(true, before).done())
+        .set("PostCallIndication", call(false, Some(after)).set("ReturnValue", JOB_STARTED).done())
         .done())
 }
 
@@ -240,8 +248,9 @@ impl InstanceProvider for MethodResults {
     fn enumerate<'a>(&'a self, sink: &'a mut dyn Sink<Instance>) -> Outcome<'a, ()> {
         Box::pin(async move {
             for host in &*self.jobs.hosts {
+                let Some(class) = job_class(host.prefix) else { continue };
                 for job in host.jobs() {
-                    sink.put(method_result(host, &job).await?).await?;
+                    sink.put(method_result(host, class.clone(), &job).await?).await?;
                 }
             }
             Ok(())
@@ -251,10 +260,10 @@ impl InstanceProvider for MethodResults {
     fn get<'a>(&'a self, path: &'a InstancePath) -> Outcome<'a, Instance> {
         Box::pin(async move {
             let id = path.string_key(&INSTANCE_ID).and_then(|id| id.strip_prefix(RESULT_ID));
-            let Some((host, _, job)) = id.and_then(|id| self.jobs.find(id)) else {
+            let Some((host, class, job)) = id.and_then(|id| self.jobs.find(id)) else {
                 return Err(ProviderError::no_instance_with(&INSTANCE_ID));
             };
-            method_result(host, &job).await
+            method_result(host, class, &job).await
         })
     }
 }

@@ -292,7 +292,7 @@ impl MigrationService {
         }
         drop(self.migrations.open(&plan.target.uri).await?);
         let hypervisor = self.host.connection.uri();
-        let request = plan.request(&guest, edits, hypervisor, &call.principal, &call.method);
+        let request = plan.request(&guest, edits, hypervisor, &call);
         let job = self.host.migrations.submit(request).await?;
         audit(&call.principal, &job);
         let path = ObjectPath::from(job_path(class, &job.id));

@@ -22,6 +22,7 @@ mod job;
 mod job_history;
 mod job_links;
 mod management;
+mod method_call;
 mod migration;
 mod migration_service;
 mod migration_settings;

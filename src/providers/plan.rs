@@ -3,7 +3,7 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use super::{Family, Prefix, Terms, migration_settings::asked, ssh_key};
+use super::{Family, Prefix, Terms, method_call, migration_settings::asked, ssh_key};
 use crate::{
     checks::{
         self, GateRequest, Phase,
@@ -12,7 +12,7 @@ use crate::{
     cim::{CimName, InstancePath},
     hypervisor::{Domain, Migrator},
     migration::{Edits, GuestName, MigrationType, Request, Settings, Target},
-    ops::{Arguments, Principal, ProviderError, Role},
+    ops::{Arguments, MethodCall, Principal, ProviderError, Role},
 };
 
 const NAME: CimName = CimName::literal("Name");
@@ -99,8 +99,7 @@ impl Plan {
         guest: &Domain,
         edits: Edits,
         hypervisor: &str,
-        owner: &Principal,
-        method: &CimName,
+        call: &MethodCall,
     ) -> Request {
         Request {
             guest: guest.name.clone(),
@@ -111,8 +110,9 @@ impl Plan {
             edits,
             check_parameters: self.check_parameters,
             overrides: self.overrides,
-            owner: owner.name.clone(),
-            tag: method.to_string(),
+            owner: call.principal.name.clone(),
+            tag: call.method.to_string(),
+            parameters: method_call::keep(call.arguments.iter()),
         }
     }
 

@@ -52,3 +52,28 @@ def test_a_job_is_put_first(client):
         job["Priority"] = pywbem.Uint32(2)
         client.ModifyInstance(job, PropertyList=["Priority"])
     assert "the job is over" in refused.value.status_description
+
+
+def test_the_call_that_made_a_job(client):
+    """CIM_MethodResult has it before and after, with its parameters."""
+    gate = Gate(client)
+    settings = {"MigrationType": pywbem.Uint16(2), "CheckParameters": ["ticket=4711", "plain"]}
+    path = gate.migrate("web", **settings)
+    (result,) = client.Associators(path, AssocClass="CIM_AssociatedJobMethodResult")
+    assert result["InstanceID"] == "virtcimd:" + path["InstanceID"]
+    before, after = result["PreCallIndication"], result["PostCallIndication"]
+    assert (before["MethodName"], before["PreCall"]) == ("MigrateVirtualSystemToHost", True)
+    assert "ReturnValue" not in before
+    parameters = before["MethodParameters"]
+    assert parameters.classname == "__MethodParameters"
+    assert pywbem.CIMInstanceName.from_wbem_uri(parameters["ComputerSystem"]) == gate.guest("web")
+    assert parameters["DestinationHost"] == "other"
+    embedded = parameters["MigrationSettingData"]
+    assert embedded["MigrationType"] == 2
+    # Whoever may look at jobs is not told what only the check programs are told.
+    assert embedded["CheckParameters"] == ["ticket=***", "***"]
+    assert (after["PreCall"], after["ReturnValue"]) == (False, "4096")
+    told = after["MethodParameters"]
+    assert told.classname == "__MethodParameters"
+    job = pywbem.CIMInstanceName.from_wbem_uri(told["Job"])
+    assert (job.classname, job["InstanceID"]) == (path.classname, path["InstanceID"])

@@ -222,6 +222,7 @@ impl Program {
             overrides: Vec::new(),
             owner: "alice".to_owned(),
             tag: String::new(),
+            parameters: String::new(),
         }
     }
 

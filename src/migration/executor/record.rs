@@ -34,6 +34,9 @@ pub struct Request {
     pub owner: String,
     /// Whatever the caller wants to know again later.
     pub tag: String,
+    /// The same, of how it was asked for; as long as the job is remembered.
+    #[serde(default)]
+    pub parameters: String,
 }
 
 /// When clients stop seeing a job that is over.

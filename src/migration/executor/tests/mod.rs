@@ -277,6 +277,7 @@ fn request_with(spec: SettingsSpec) -> Request {
         overrides: Vec::new(),
         owner: "alice".to_owned(),
         tag: String::new(),
+        parameters: String::new(),
     }
 }
 
