@@ -14,6 +14,8 @@ pub mod child;
 pub mod end;
 #[cfg(feature = "daemon")]
 mod poll;
+#[cfg(feature = "daemon")]
+pub mod uptime;
 
 use std::{future::Future, pin::Pin};
 

@@ -17,6 +17,7 @@ from twohosts import network
 from twohosts.guest import Spec
 from twohosts.host import wait_until
 
+FAKETIME = Path("/usr/lib")
 TESTBED = harness.REPOSITORY / "tests" / "testbed" / "testbed"
 
 CONFIG = """
@@ -100,6 +101,8 @@ class Mover:
     migration: str = ""
     builtin: str = ""
     late: str = "2s"
+    # Whether the test sets its wall clock.
+    clock: bool = False
     directory: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="move", dir="/tmp")))
     daemon: harness.Daemon = None
 
@@ -111,6 +114,17 @@ class Mover:
             directory=self.directory, migration=self.migration, builtin=self.builtin, late=self.late
         )
         command = ["env", f"TESTBED_DIR={self.bed.directory}", TESTBED, "run", "hosta"]
+        if self.clock:
+            self.set_clock(0)
+            (library,) = FAKETIME.glob("*/faketime/libfaketime.so.1")
+            # Only the daemon's clock, and only the one on the wall.
+            command += [
+                "env",
+                f"LD_PRELOAD={library}",
+                f"FAKETIME_TIMESTAMP_FILE={self.directory}/clock",
+                "FAKETIME_NO_CACHE=1",
+                "FAKETIME_DONT_FAKE_MONOTONIC=1",
+            ]
         self.daemon = harness.Daemon(self.directory, config, command=command)
 
     def start(self):
@@ -118,6 +132,12 @@ class Mover:
         url = f"http://127.0.0.1:{self.tunnel.port}"
         self.connection = pywbem.WBEMConnection(url, default_namespace=harness.NAMESPACE, timeout=120)
         return self
+
+    def set_clock(self, hours):
+        """Lets the daemon's wall clock jump: so many hours from the machine's."""
+        new = self.directory / "clock.new"
+        new.write_text(f"{hours:+d}h\n")
+        new.rename(self.directory / "clock")
 
     def pid(self):
         """The daemon's own; `testbed run` is its parent."""

@@ -9,6 +9,7 @@ use crate::{
     checks::Finding,
     migration::{Edits, Mode, Plan, Report, Settings, Target, job::Job},
     store::JobRow,
+    sys::uptime::Moment,
 };
 
 /// What a client asks for, validated as far as that can be done without the hosts.
@@ -110,8 +111,14 @@ impl Record {
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub(super) struct Told {
     pub(super) report: Report,
-    /// How long it took, for one that is over.
+    /// How long it took so far.
     pub(super) elapsed: Duration,
+    /// How long it was over already.
+    #[serde(default)]
+    pub(super) over_for: Duration,
+    /// When that was so; `None` where nobody could tell.
+    #[serde(default)]
+    pub(super) at: Option<Moment>,
 }
 
 /// A stored job can't be read.

@@ -45,12 +45,7 @@ enum Place {
     Waiting(Box<Ticket>),
     /// Its worker has it.
     Running(mpsc::Sender<Command>),
-    /// It is over, so long already when `since` was now.
-    Over {
-        ticket: Box<Ticket>,
-        since: Instant,
-        before: Duration,
-    },
+    Over(Box<Ticket>),
 }
 
 pub(super) struct Runner {
@@ -270,7 +265,7 @@ impl Runner {
             Some(Place::Waiting(ticket)) => self.stop_waiting(*ticket, event).await,
             Some(place) => {
                 let refusal = match &place {
-                    Place::Over { ticket, .. } => Refusal::Over(ticket.job.phase()).into(),
+                    Place::Over(ticket) => Refusal::Over(ticket.job.phase()).into(),
                     Place::Waiting(_) | Place::Running(_) => CommandError::Stopping,
                 };
                 self.places.insert(id.to_owned(), place);
@@ -314,9 +309,7 @@ impl Runner {
     }
 
     fn put_away(&mut self, ticket: Ticket) {
-        let (id, before) = (ticket.id.clone(), ticket.over_for());
-        let place = Place::Over { ticket: Box::new(ticket), since: Instant::now(), before };
-        self.places.insert(id, place);
+        self.places.insert(ticket.id.clone(), Place::Over(Box::new(ticket)));
     }
 
     async fn amend(&mut self, id: &str, amendment: Amendment) -> Result<(), CommandError> {
@@ -329,7 +322,7 @@ impl Runner {
                 self.queue.set_priority(id, amendment.priority);
                 Ok(())
             }
-            Some(Place::Over { ticket, .. }) => {
+            Some(Place::Over(ticket)) => {
                 ticket.amend(amendment, store).await?;
                 self.let_go(id).await;
                 Ok(())
@@ -342,7 +335,7 @@ impl Runner {
         match self.places.get_mut(id) {
             None => Err(CommandError::Unknown(id.to_owned())),
             Some(Place::Waiting(_) | Place::Running(_)) => Err(CommandError::Running),
-            Some(Place::Over { ticket, .. }) => {
+            Some(Place::Over(ticket)) => {
                 ticket.retract(&self.shared.store).await?;
                 self.places.remove(id);
                 self.shared.directory().remove(id);
@@ -355,9 +348,9 @@ impl Runner {
     async fn keep_house(&mut self) {
         self.store_again().await;
         let expired = |place: &Place| match place {
-            Place::Over { ticket, since, before } => {
+            Place::Over(ticket) => {
                 let removal = ticket.record.removal;
-                let due = *before + since.elapsed() >= removal.after;
+                let due = ticket.over_for() >= removal.after;
                 ticket.unstored.is_none() && removal.automatic && due
             }
             Place::Waiting(_) | Place::Running(_) => false,
@@ -380,7 +373,7 @@ impl Runner {
     async fn store_again(&mut self) {
         let mut stored = Vec::new();
         for (id, place) in &mut self.places {
-            if let Place::Over { ticket, .. } = place
+            if let Place::Over(ticket) = place
                 && ticket.unstored.is_some()
                 && ticket.save(&self.shared.store).await.is_ok()
             {

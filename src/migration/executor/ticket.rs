@@ -18,6 +18,7 @@ use crate::{
         job::{Doubt, Failure, Job, Phase},
     },
     store::{JobRow, Store, StoreError},
+    sys::uptime::Moment,
     telemetry::Chain,
 };
 
@@ -132,14 +133,32 @@ pub(super) struct Ticket {
     ended: Option<i64>,
     removed: Option<i64>,
     clock: Clock,
+    over: Option<Over>,
     view: watch::Sender<Arc<JobView>>,
     changes: broadcast::Sender<JobChange>,
+}
+
+/// How long a job is over: `before`, and since then.
+#[derive(Clone, Copy, Debug)]
+struct Over {
+    since: Instant,
+    before: Duration,
 }
 
 /// Microseconds since 1970.
 pub(super) fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// A time that was stored, and what has passed since then. Of another boot of the machine only the
+/// wall's clock tells, which may have been set in between.
+fn until_now(told: &Told, stored: Duration, since: i64) -> Duration {
+    let passed = told.at.as_ref().and_then(|then| Moment::now()?.since(then));
+    passed.map_or_else(
+        || Duration::from_micros(u64::try_from(now().saturating_sub(since)).unwrap_or(0)),
+        |passed| stored + passed,
+    )
 }
 
 impl Ticket {
@@ -182,15 +201,16 @@ impl Ticket {
         changes: broadcast::Sender<JobChange>,
     ) -> Self {
         let Parts { submitted, started, changed, ended, removed, told, findings } = parts;
+        let since = Instant::now();
         let clock = match (started, ended) {
             (_, Some(_)) => Clock::Stopped { elapsed: told.elapsed },
-            // Before our time only the wall's clock ran.
             (Some(started), None) => {
-                let before = u64::try_from(now().saturating_sub(started)).unwrap_or(0);
-                Clock::Runs { since: Instant::now(), before: Duration::from_micros(before) }
+                Clock::Runs { since, before: until_now(&told, told.elapsed, started) }
             }
             (None, None) => Clock::Waits,
         };
+        let over =
+            ended.map(|ended| Over { since, before: until_now(&told, told.over_for, ended) });
         let request = Arc::new(record.request.clone());
         let findings: Arc<[Finding]> = findings.into();
         let first = JobView {
@@ -229,6 +249,7 @@ impl Ticket {
             ended,
             removed,
             clock,
+            over,
             view: watch::Sender::new(Arc::new(first)),
             changes,
         };
@@ -245,10 +266,9 @@ impl Ticket {
         self.clock.elapsed()
     }
 
-    /// How long it is over already, by the wall's clock.
+    /// How long it is over already.
     pub(super) fn over_for(&self) -> Duration {
-        let over = self.ended.map_or(0, |ended| now().saturating_sub(ended));
-        Duration::from_micros(u64::try_from(over).unwrap_or(0))
+        self.over.map_or(Duration::ZERO, |over| over.before + over.since.elapsed())
     }
 
     /// Takes over the job's next state.
@@ -264,6 +284,7 @@ impl Ticket {
             }
             phase if phase.is_over() => {
                 self.ended = Some(at);
+                self.over = Some(Over { since: Instant::now(), before: Duration::ZERO });
                 self.clock = Clock::Stopped { elapsed: self.clock.elapsed() };
                 // They have secrets in them.
                 self.record.definitions = None;
@@ -363,7 +384,12 @@ impl Ticket {
             over: self.job.phase().is_over(),
             machine: record::write(&self.job),
             request: record::write(&self.record),
-            report: record::write(&Told { report: self.report.clone(), elapsed: self.elapsed() }),
+            report: record::write(&Told {
+                report: self.report.clone(),
+                elapsed: self.elapsed(),
+                over_for: self.over_for(),
+                at: Moment::now(),
+            }),
             submitted: self.submitted,
             started: self.started,
             changed: self.changed,
