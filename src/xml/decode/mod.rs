@@ -33,7 +33,7 @@ struct Head {
 impl Head {
     /// Checks the version of the protocol.
     fn understood(self) -> Result<Self, DecodeError> {
-        if self.protocol_version.starts_with("1.") {
+        if is_version(&self.protocol_version, "1.") {
             Ok(self)
         } else {
             Err(DecodeError::UnsupportedProtocolVersion(self.protocol_version))
@@ -49,16 +49,22 @@ fn open_message(reader: &mut Reader<'_>) -> Result<Head, DecodeError> {
     }
     let cim_version = reader.required("CIMVERSION")?.to_owned();
     let dtd_version = reader.required("DTDVERSION")?.to_owned();
-    if !cim_version.starts_with("2.") {
+    if !is_version(&cim_version, "2.") {
         return Err(DecodeError::UnsupportedCimVersion(cim_version));
     }
-    if !dtd_version.starts_with("2.") {
+    if !is_version(&dtd_version, "2.") {
         return Err(DecodeError::UnsupportedDtdVersion(dtd_version));
     }
     reader.expect("MESSAGE")?;
     let id = reader.required("ID")?.to_owned();
     let protocol_version = reader.required("PROTOCOLVERSION")?.to_owned();
     Ok(Head { id, protocol_version, cim_version, dtd_version })
+}
+
+/// Whether a version is a number, or several with dots, behind that major one and its dot.
+fn is_version(version: &str, major: &str) -> bool {
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|it| it.is_ascii_digit());
+    version.strip_prefix(major).is_some_and(|minor| minor.split('.').all(is_number))
 }
 
 /// Closes MESSAGE and CIM and ends the document.

@@ -49,7 +49,7 @@ fn refused(text: &str) -> CimError {
 }
 
 #[track_caller]
-fn check_refused(text: &str, status: StatusCode, mentions: &str) {
+pub(super) fn check_refused(text: &str, status: StatusCode, mentions: &str) {
     let error = refused(text);
     assert_eq!(error.status, status, "{error}");
     assert!(error.description.contains(mentions), "{error}");
@@ -384,6 +384,10 @@ fn versions_are_told_apart() {
         with("2.0", "2.0", "2.0"),
         Err(DecodeError::UnsupportedProtocolVersion(version("2.0")))
     );
+    with("2.3.1", "2.4.0", "1.12").unwrap();
+    for odd in ["2.", "2", "2.x", "2.0:1", "2.1.", "2.-1", "20.0", ""] {
+        assert_eq!(with("2.0", odd, "1.0"), Err(DecodeError::UnsupportedDtdVersion(version(odd))));
+    }
 }
 
 #[track_caller]
