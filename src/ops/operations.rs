@@ -20,8 +20,8 @@ use super::{
 };
 use crate::{
     cim::{
-        AssociationFilter, CimError, CimName, Instance, InstanceOptions, InstancePath, ListKind,
-        ObjectPath, Operation, Reply, Request, StatusCode,
+        AssociationFilter, CimError, CimName, ClassPath, Instance, InstanceOptions, InstancePath,
+        ListKind, ObjectPath, Operation, Reply, Request, StatusCode,
     },
     repository::Repository,
 };
@@ -246,14 +246,17 @@ impl Operations {
             Wanted::Objects { .. } => ListKind::ObjectsWithPath,
         };
         match object {
-            ObjectPath::Instance(source) => {
+            // Only a class is named by its name alone. Clients that have one type for all paths, such as
+            // the Java client, write it as an instance's without keys.
+            ObjectPath::Instance(source) if !source.keys.is_empty() => {
                 let form = match wanted {
                     Wanted::Paths => Form::Paths,
                     Wanted::Objects { options, .. } => Form::Instances(options),
                 };
                 list(kind, self.associated(scope, source, filter, yields, form, None)?).await
             }
-            ObjectPath::Class(source) => {
+            ObjectPath::Instance(InstancePath { class, .. })
+            | ObjectPath::Class(ClassPath { class, .. }) => {
                 let form = match wanted {
                     Wanted::Paths => ClassForm::Paths,
                     Wanted::Objects { include_qualifiers, options } => {
@@ -261,7 +264,7 @@ impl Operations {
                     }
                 };
                 let core = &self.core;
-                let found = core.class_traversal(&scope, &source.class, &filter, yields, &form)?;
+                let found = core.class_traversal(&scope, &class, &filter, yields, &form)?;
                 Ok(Answer::Whole(Ok(Reply::Objects(kind, found))))
             }
         }

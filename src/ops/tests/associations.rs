@@ -2,7 +2,7 @@
 //! instances.
 
 use super::*;
-use crate::cim::{AssociationFilter, ListKind, ObjectPath};
+use crate::cim::{AssociationFilter, ClassPath, KeyValue, ListKind, ObjectPath};
 
 /// A KVM host with guests a and b, a Xen host without: hosted, and with a service each.
 fn world(as_paths: bool) -> Operations {
@@ -117,6 +117,22 @@ fn filters_of_associators_are_conjunctive_and_nothing_comes_twice() {
     check(host_path(), ",,,Antecedent", &["a", "b"]);
     check(host_path(), ",,Nope", &[]);
     check(host_path(), "CIM_HostedDependency,KVM_ComputerSystem,Antecedent,Dependent", &["a"]);
+}
+
+#[tokio::test]
+async fn a_source_without_keys_is_a_class() {
+    let world = world(false);
+    let class = name("KVM_HostSystem");
+    for wanted in ["", "KVM_HostedService", ",,Antecedent", ",,,Dependent"] {
+        let of_class = Operation::AssociatorNames {
+            object: ClassPath::local(class.clone()).into(),
+            filter: filter(wanted),
+        };
+        let expected = paths(run(&world, of_class).await);
+        assert_ne!(expected, <[&str; 0]>::default(), "{wanted}");
+        let without_keys = InstancePath::new::<KeyValue>(class.clone(), []);
+        assert_eq!(paths(run(&world, associator_names(without_keys, wanted)).await), expected);
+    }
 }
 
 #[test]

@@ -158,6 +158,8 @@ enum KeyKind {
     Typed(CimType),
     /// VALUETYPE says so, and nothing says which.
     Numeric,
+    /// A path as text.
+    Reference,
 }
 
 impl fmt::Display for KeyKind {
@@ -165,13 +167,20 @@ impl fmt::Display for KeyKind {
         match self {
             Self::Typed(ty) => ty.fmt(f),
             Self::Numeric => f.write_str("numeric"),
+            Self::Reference => f.write_str("an object path"),
         }
     }
 }
 
 /// TYPE decides; without it VALUETYPE, whose default is string.
+///
+/// The Java client writes the references of a path that it follows associations from as text, of the
+/// TYPE that they have in MOF: `CIM_System ref`.
 fn key_kind(reader: &Reader<'_>) -> Result<KeyKind, DecodeError> {
     if let Some(name) = reader.attribute("TYPE") {
+        if name.ends_with(" ref") {
+            return Ok(KeyKind::Reference);
+        }
         return CimType::from_name(name)
             .map(KeyKind::Typed)
             .ok_or_else(|| reader.not_valid(format!("TYPE {} is not known", Quoted(name))));
@@ -191,5 +200,8 @@ fn read_key(kind: KeyKind, text: &str) -> Option<KeyValue> {
             .into_iter()
             .find_map(|ty| Scalar::parse(ty, text))
             .and_then(|number| KeyValue::from_scalar(&number)),
+        KeyKind::Reference => {
+            ObjectPath::parse(text.trim()).ok().map(|path| KeyValue::Reference(Box::new(path)))
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Names of instances and references to objects as clients write them.
 
-use super::requests::{NAMESPACE, intrinsic, operation, parameter};
-use crate::cim::{CimType, DataType, InstancePath, KeyValue, Operation};
+use super::requests::{NAMESPACE, check_refused, intrinsic, operation, parameter};
+use crate::cim::{CimName, CimType, DataType, InstancePath, KeyValue, Operation, StatusCode};
 
 /// The path that GetInstance asks for with that content of INSTANCENAME.
 #[track_caller]
@@ -70,4 +70,27 @@ fn references_in_all_six_forms() {
     for (content, expected) in written {
         assert_eq!(reference(&content), expected);
     }
+}
+
+#[test]
+fn the_java_client_writes_reference_keys_as_text() {
+    let key = |text: &str| {
+        let content = format!(
+            r#"<KEYBINDING NAME="Filter"><KEYVALUE TYPE="CIM_X ref" VALUETYPE="string">{text}</KEYVALUE></KEYBINDING>"#
+        );
+        path(&content).keys.remove(0).value
+    };
+    let read = key("/root/virt:CIM_X.Name=&quot;a \\&quot;b\\&quot;&quot;,N=5");
+    let KeyValue::Reference(read) = read else { panic!("{read:?}") };
+    let object = read.instance().unwrap();
+    assert_eq!(object.namespace.as_ref().unwrap().as_str(), "root/virt");
+    assert_eq!(object.string_key(&CimName::literal("Name")), Some("a \"b\""));
+    assert_eq!(object.key(&CimName::literal("N")), Some(&KeyValue::Integer(5)));
+}
+
+#[test]
+fn a_text_that_is_no_path_is_no_reference() {
+    let parameter = r#"<IPARAMVALUE NAME="InstanceName"><INSTANCENAME CLASSNAME="C"><KEYBINDING NAME="k"><KEYVALUE TYPE="C ref">5</KEYVALUE></KEYBINDING></INSTANCENAME></IPARAMVALUE>"#;
+    let request = intrinsic("GetInstance", parameter);
+    check_refused(&request, StatusCode::InvalidParameter, "key `k` is `5`, not an object path");
 }
