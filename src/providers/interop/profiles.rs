@@ -10,10 +10,10 @@ use super::{
     fixed::{Fixed, FixedAssociation},
 };
 use crate::{
-    cim::{CimName, Instance},
+    cim::{CimName, Instance, InstancePath},
     ops::{
-        AssociationProvider, End, Link, Outcome, ProviderError, Registry, RegistryError, Sink,
-        Space,
+        AssociationProvider, End, InstanceProvider, Link, Outcome, ProviderError, Registry,
+        RegistryError, Sink, Space,
     },
     providers::{
         Family, Host, Prefix, facts::Facts, host_system::host_system,
@@ -31,6 +31,8 @@ struct Profile {
     /// The id of the profile that scopes it.
     scope: Option<&'static str>,
 }
+
+static INSTANCE_ID: CimName = CimName::literal("InstanceID");
 
 const SYSTEM_VIRTUALIZATION: &str = "CIM:DSP1042-SystemVirtualization-1.0.0";
 const VIRTUAL_SYSTEM: &str = "CIM:DSP1057-VirtualSystem-1.0.0a";
@@ -82,7 +84,7 @@ pub(super) fn register(registry: &mut Registry, hosts: &[Host]) -> Result<(), Re
         );
         registry.associate(Space::Interop, Arc::new(referenced))?;
         registry.associate(Space::Interop, Arc::new(Conformance::new(host)))?;
-        registry.serve(Space::Interop, Arc::new(Fixed::new(profiles.clone())))?;
+        registry.serve(Space::Interop, Arc::new(Profiles(Fixed::new(profiles.clone()))))?;
         all.extend(profiles);
     }
     let registration = registration();
@@ -121,6 +123,28 @@ fn describe(class: CimName, id: &str, name: &str, version: &str) -> Instance {
 impl Profile {
     fn instance(&self, prefix: Prefix) -> Instance {
         describe(Family::RegisteredProfile.of(prefix), self.id, self.name, self.version)
+    }
+}
+
+/// The profiles of one prefix.
+struct Profiles(Fixed);
+
+impl InstanceProvider for Profiles {
+    fn class(&self) -> &CimName {
+        self.0.class()
+    }
+
+    fn enumerate<'a>(&'a self, sink: &'a mut dyn Sink<Instance>) -> Outcome<'a, ()> {
+        self.0.enumerate(sink)
+    }
+
+    fn get<'a>(&'a self, path: &'a InstancePath) -> Outcome<'a, Instance> {
+        if path.key(&INSTANCE_ID).is_none() {
+            // As libvirt-cim says it.
+            let error = ProviderError::Failed("No InstanceID specified".to_owned());
+            return Box::pin(async move { Err(error) });
+        }
+        self.0.get(path)
     }
 }
 
