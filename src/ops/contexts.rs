@@ -22,6 +22,10 @@ use uuid::Uuid;
 use super::{ObjectStream, Space, conform::shown};
 use crate::cim::{CimError, ListKind, Object, StatusCode};
 
+/// How many pulls of a row may ask for no objects: they only keep a context open, and nobody waits for
+/// objects so long. OpenPegasus allows as many.
+pub(super) const EMPTY_PULLS: u32 = 1000;
+
 /// What open enumerations may cost.
 #[derive(Clone, Copy, Debug)]
 pub struct PullLimits {
@@ -83,6 +87,8 @@ struct Entry {
     timeout: Duration,
     /// Pulls at work or waiting; it can't expire meanwhile.
     pulls: usize,
+    /// The last pulls that asked for no objects.
+    empty_pulls: u32,
     /// `None` while a pull is at work.
     expires: Option<Instant>,
     stream: Arc<AsyncMutex<ObjectStream>>,
@@ -153,7 +159,9 @@ impl Contexts {
         let id = Uuid::new_v4();
         let expires = Some(Instant::now() + timeout);
         let (stream, closed) = (Arc::new(AsyncMutex::new(stream)), CancellationToken::new());
-        entries.insert(id, Entry { owner, kind, timeout, pulls: 0, expires, stream, closed });
+        let (pulls, empty_pulls) = (0, 0);
+        let entry = Entry { owner, kind, timeout, pulls, empty_pulls, expires, stream, closed };
+        entries.insert(id, entry);
         Ok(id)
     }
 
@@ -161,8 +169,9 @@ impl Contexts {
     ///
     /// # Errors
     /// INVALID_ENUMERATION_CONTEXT if the context is not open, or not to this user, in this namespace,
-    /// with this kind of pull; PULL_HAS_BEEN_ABANDONED if it is closed meanwhile; the error the stream
-    /// breaks off with.
+    /// with this kind of pull; PULL_HAS_BEEN_ABANDONED if it is closed meanwhile; SERVER_LIMITS_EXCEEDED
+    /// if it asks for no objects once too often, which does not arm the timeout anew; the error the
+    /// stream breaks off with.
     pub(super) async fn pull(
         &self,
         owner: &Owner,
@@ -171,6 +180,7 @@ impl Contexts {
         max: u32,
     ) -> Result<Pulled, CimError> {
         let id = self.find(owner, context, |entry| entry.kind == kind)?;
+        self.table.count_empty(id, max)?;
         self.take(id, max).await
     }
 
@@ -279,6 +289,18 @@ impl Table {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, Entry>> {
         // No code panics while it holds the lock; the map is whole in any case.
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a pull that asks for no objects.
+    fn count_empty(&self, id: Uuid, max: u32) -> Result<(), CimError> {
+        let mut entries = self.lock();
+        let Some(entry) = entries.get_mut(&id) else { return Ok(()) };
+        entry.empty_pulls = if max == 0 { entry.empty_pulls.saturating_add(1) } else { 0 };
+        if entry.empty_pulls > EMPTY_PULLS {
+            let text = format!("{EMPTY_PULLS} pulls asked for no objects: now ask for some");
+            return Err(CimError::new(StatusCode::ServerLimitsExceeded, text));
+        }
+        Ok(())
     }
 
     fn remove(&self, id: Uuid) {

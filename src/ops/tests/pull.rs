@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::*;
-use crate::cim::{AssociationFilter, ListKind, OpenOptions};
+use crate::{
+    cim::{AssociationFilter, ListKind, OpenOptions},
+    ops::contexts::EMPTY_PULLS,
+};
 
 const NAMES: &[&str] = &["a", "b", "c"];
 
@@ -138,6 +141,31 @@ async fn an_expired_context_frees_its_place_without_being_asked_for() {
     fails(run(&server, open(0)).await, StatusCode::ServerLimitsExceeded, text);
     tokio::time::sleep(PullLimits::default().default_timeout + Duration::from_millis(1)).await;
     assert!(pulled(run(&server, open(0)).await).1.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_context_is_not_kept_open_for_ever_by_pulls_of_nothing() {
+    let server = guests();
+    let (_, context) = pulled(run(&server, open(0)).await);
+    let context = context.expect("there is more");
+    let idle = |count| {
+        let (server, context) = (&server, &context);
+        async move {
+            for _ in 0..count {
+                assert_eq!(pulled(run(server, pull(context, 0)).await).0, [""; 0]);
+            }
+        }
+    };
+    let exceeded = (StatusCode::ServerLimitsExceeded, "1000 pulls asked for no objects");
+    idle(EMPTY_PULLS).await;
+    fails(run(&server, pull(&context, 0)).await, exceeded.0, exceeded.1);
+    // Whoever takes something may wait again.
+    assert_eq!(pulled(run(&server, pull(&context, 1)).await).0, ["a"]);
+    idle(EMPTY_PULLS).await;
+    tokio::time::advance(Duration::from_secs(40)).await;
+    fails(run(&server, pull(&context, 0)).await, exceeded.0, exceeded.1);
+    tokio::time::advance(Duration::from_secs(40)).await;
+    fails(run(&server, pull(&context, 1)).await, GONE.0, GONE.1);
 }
 
 #[tokio::test]
