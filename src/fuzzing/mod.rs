@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 pub use server::requests;
 
 use crate::{
-    cim::{CimName, CimType, Class, DateTime, Instance, ObjectPath},
+    cim::{CimName, CimType, Class, DateTime, Instance, ObjectPath, Scalar, Value},
     mof::{
         self, MofError, NoIncludes, Reader, Sources,
         ast::Declaration,
@@ -113,7 +113,7 @@ pub fn query(text: &str) {
         let printed = query.to_string();
         assert_eq!(query::parse(language, &printed).as_ref(), Ok(&query), "{printed}");
         if query.check(schema).is_ok()
-            && let Some(guest) = schema.complete(Instance::new(query.from_class().clone()))
+            && let Some(guest) = schema.complete(with_values(query.from_class()))
             && query.matches(&guest, schema) == Some(true)
         {
             query.project(guest, schema);
@@ -124,11 +124,51 @@ pub fn query(text: &str) {
         assert_eq!(Filter::parse(&printed).as_ref(), Ok(&filter), "{printed}");
         let class = CimName::literal("KVM_ComputerSystem");
         if filter.check(&class, schema).is_ok()
-            && let Some(guest) = schema.complete(Instance::new(class))
+            && let Some(guest) = schema.complete(with_values(&class))
         {
             filter.matches(&guest, schema);
         }
     }
+}
+
+/// An instance of the class whose properties have values, for a comparison with NULL is soon over.
+fn with_values(class: &CimName) -> Instance {
+    let mut instance = Instance::new(class.clone());
+    let declared = Repository::builtin().class(class).expect("the query was checked");
+    for property in &declared.properties {
+        let text = match property.ty.base {
+            CimType::String => "a guest 'of' the _test_: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab",
+            CimType::Char16 => "a",
+            CimType::Boolean => "TRUE",
+            CimType::DateTime => "20260101000000.000000+000",
+            CimType::Reference => r#"KVM_ComputerSystem.Name="a""#,
+            CimType::Uint8
+            | CimType::Sint8
+            | CimType::Uint16
+            | CimType::Sint16
+            | CimType::Uint32
+            | CimType::Sint32
+            | CimType::Uint64
+            | CimType::Sint64
+            | CimType::Real32
+            | CimType::Real64 => "1",
+        };
+        let scalar = match property.ty.base {
+            CimType::Reference => {
+                ObjectPath::parse(text).ok().map(|it| Scalar::Reference(it.into()))
+            }
+            base => Scalar::parse(base, text),
+        };
+        let scalar = scalar.expect("a value of that type");
+        instance.set(
+            property.name.clone(),
+            match property.ty.is_array() {
+                true => Value::Array(vec![Some(scalar.clone()), None, Some(scalar)]),
+                false => Value::Scalar(scalar),
+            },
+        );
+    }
+    instance
 }
 
 /// The text of an object path, which is read back as it is written.

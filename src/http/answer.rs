@@ -247,7 +247,12 @@ pub(super) struct Streamed {
     trailers: bool,
     /// Closes the connection after this answer.
     close: CancellationToken,
+    /// Is ready when the client has gone; asked only while there is nothing to send, for that would tell
+    /// as well.
+    gone: Gone,
 }
+
+pub(super) type Gone = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 type Encoding = Pin<Box<dyn Future<Output = (List, Vec<u8>, Progress)> + Send>>;
 
@@ -263,8 +268,9 @@ impl Streamed {
         bytes: Vec<u8>,
         trailers: bool,
         close: CancellationToken,
+        gone: Gone,
     ) -> Self {
-        Self { ready: Some(bytes.into()), next: Step::Encode(encode(list)), trailers, close }
+        Self { ready: Some(bytes.into()), next: Step::Encode(encode(list)), trailers, close, gone }
     }
 
     fn poll_frame(
@@ -279,6 +285,9 @@ impl Streamed {
                 Step::End => return Poll::Ready(None),
                 Step::Trailer(error) => return Poll::Ready(Some(self.trailer(&error))),
                 Step::Encode(mut encoding) => match encoding.as_mut().poll(cx) {
+                    Poll::Pending if self.gone.as_mut().poll(cx).is_ready() => {
+                        return Poll::Ready(Some(Err(io::Error::other("the client has gone"))));
+                    }
                     Poll::Pending => {
                         self.next = Step::Encode(encoding);
                         return Poll::Pending;

@@ -264,13 +264,9 @@ impl Service {
                 return (Answer::Whole(Err(failed)), call);
             }
         };
-        let watch = async {
-            tokio::time::sleep(WATCH_AFTER).await;
-            self.wire.hung_up().await;
-        };
         let answer = tokio::select! {
             answer = &mut task => answer,
-            () = watch => {
+            () = self.hung_up() => {
                 debug!(peer = %self.peer.name, "client hung up");
                 cancelled.cancel();
                 task.await
@@ -282,6 +278,12 @@ impl Service {
             Answer::Whole(Err(failed))
         });
         (answer, call)
+    }
+
+    /// Returns when the client has gone.
+    async fn hung_up(&self) {
+        tokio::time::sleep(WATCH_AFTER).await;
+        self.wire.hung_up().await;
     }
 
     async fn encode(
@@ -301,15 +303,25 @@ impl Service {
             Answer::Classes(list) => Listed::Classes(list, Arc::clone(&self.shared.class_texts)),
         };
         let list = List { listed, message, call, style };
-        match list.begin(self.shared.limits.answer_buffer.get()).await {
+        let beginning = tokio::select! {
+            beginning = list.begin(self.shared.limits.answer_buffer.get()) => beginning,
+            // With the list ends the search.
+            () = self.hung_up() => return AnswerBody::whole(Bytes::new()),
+        };
+        match beginning {
             Beginning::Whole(bytes) => AnswerBody::whole(bytes.into()),
             Beginning::Failed(list, error) => {
                 let envelope = list.message.envelope(&list.call);
                 AnswerBody::whole(xml::encode_reply(&envelope, &Err(error), &list.style).into())
             }
             Beginning::Part(list, bytes) => {
-                let close = self.close.clone();
-                AnswerBody::streamed(Streamed::new(list, bytes, reads_trailers(parts), close))
+                let (close, wire) = (self.close.clone(), self.wire.clone());
+                let gone = async move {
+                    tokio::time::sleep(WATCH_AFTER).await;
+                    wire.cut_off().await;
+                };
+                let trailers = reads_trailers(parts);
+                AnswerBody::streamed(Streamed::new(list, bytes, trailers, close, Box::pin(gone)))
             }
         }
     }

@@ -168,6 +168,15 @@ impl WireHandle {
         }
     }
 
+    /// Returns when the connection is closed in both directions, for one whose answer is on its way: a
+    /// client that closed its end is noticed with the next bytes it is sent.
+    pub(super) async fn cut_off(&self) {
+        let watched = async { self.socket.watch()?.closed().await };
+        if watched.await.is_err() {
+            std::future::pending().await
+        }
+    }
+
     async fn try_hung_up(&self) -> io::Result<()> {
         let watch = self.socket.watch()?;
         watch.half_closed().await?;

@@ -157,6 +157,8 @@ impl Links<'_> {
     }
 
     async fn take(&mut self, link: Link) -> Result<(), ProviderError> {
+        // Where no link fits, nothing else waits.
+        tokio::task::consume_budget().await;
         let core = Arc::clone(&self.presenter.core);
         let far = match &link.far {
             Far::Path(path) => path.clone(),

@@ -2,6 +2,8 @@
 
 use tokio_util::sync::CancellationToken;
 
+use crate::cim::{CimError, StatusCode};
+
 /// The caller of an operation. Made by authentication only: it has no default.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Principal {
@@ -45,6 +47,23 @@ pub struct Context {
     pub peer: String,
     /// `host[:port]` as the client addressed us (its Host header): the HOST of paths we return.
     pub host: String,
-    /// Cancelled when the client hangs up. A check stops then; a migration does not.
+    /// Cancelled when the client hangs up. A check stops then, and so does a search; a migration does
+    /// not.
     pub cancelled: CancellationToken,
+}
+
+impl Context {
+    /// Does work that nobody needs once the client has gone.
+    ///
+    /// # Errors
+    /// If it goes before the work is done; nobody reads that.
+    pub(super) async fn while_wanted<F: Future>(&self, work: F) -> Result<F::Output, CimError> {
+        tokio::select! {
+            biased;
+            () = self.cancelled.cancelled() => {
+                Err(CimError::new(StatusCode::Failed, "the client has gone"))
+            }
+            output = work => Ok(output),
+        }
+    }
 }

@@ -201,7 +201,10 @@ impl Contexts {
                 next = stream.next() => next,
             };
             match next {
-                Some(Ok(object)) => objects.push(object),
+                Some(Ok(object)) => {
+                    working.undelivered = true;
+                    objects.push(object);
+                }
                 Some(Err(error)) => {
                     working.end();
                     return Err(error);
@@ -213,6 +216,7 @@ impl Contexts {
             working.end();
             return Ok(Pulled { objects, context: None });
         }
+        working.undelivered = false;
         Ok(Pulled { objects, context: Some(id.to_string()) })
     }
 
@@ -329,6 +333,9 @@ struct Working {
     id: Uuid,
     stream: Arc<AsyncMutex<ObjectStream>>,
     closed: CancellationToken,
+    /// Whether objects were taken that nobody got. The list would go on with a hole, so if it stays at
+    /// that because the client hangs up, the context goes as well.
+    undelivered: bool,
 }
 
 impl Working {
@@ -338,7 +345,7 @@ impl Working {
         entry.pulls += 1;
         entry.expires = None;
         let (stream, closed) = (Arc::clone(&entry.stream), entry.closed.clone());
-        Some(Self { table: Arc::clone(table), id, stream, closed })
+        Some(Self { table: Arc::clone(table), id, stream, closed, undelivered: false })
     }
 
     /// The sequence is over: the context goes.
@@ -349,6 +356,9 @@ impl Working {
 
 impl Drop for Working {
     fn drop(&mut self) {
+        if self.undelivered {
+            self.end();
+        }
         if let Some(entry) = self.table.lock().get_mut(&self.id) {
             entry.pulls -= 1;
             entry.expires = (entry.pulls == 0).then(|| Instant::now() + entry.timeout);

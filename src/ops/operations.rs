@@ -102,25 +102,26 @@ impl Operations {
             }
             Operation::EnumerateInstances { class, deep_inheritance, options } => {
                 let form = Form::of_list(&class, deep_inheritance, options);
-                list(ListKind::NamedInstances, self.instances(scope, class, form, None)?).await
+                let stream = self.instances(scope, class, form, None)?;
+                list(ctx, ListKind::NamedInstances, stream).await
             }
             Operation::EnumerateInstanceNames { class } => {
-                list(ListKind::InstanceNames, self.instances(scope, class, Form::Paths, None)?)
-                    .await
+                let stream = self.instances(scope, class, Form::Paths, None)?;
+                list(ctx, ListKind::InstanceNames, stream).await
             }
             Operation::Associators { object, filter, include_qualifiers, options } => {
                 let wanted = Wanted::Objects { include_qualifiers, options };
-                self.follow(scope, object, filter, Yield::Associators, wanted).await
+                self.follow(ctx, scope, object, filter, Yield::Associators, wanted).await
             }
             Operation::AssociatorNames { object, filter } => {
-                self.follow(scope, object, filter, Yield::Associators, Wanted::Paths).await
+                self.follow(ctx, scope, object, filter, Yield::Associators, Wanted::Paths).await
             }
             Operation::References { object, filter, include_qualifiers, options } => {
                 let wanted = Wanted::Objects { include_qualifiers, options };
-                self.follow(scope, object, filter, Yield::References, wanted).await
+                self.follow(ctx, scope, object, filter, Yield::References, wanted).await
             }
             Operation::ReferenceNames { object, filter } => {
-                self.follow(scope, object, filter, Yield::References, Wanted::Paths).await
+                self.follow(ctx, scope, object, filter, Yield::References, Wanted::Paths).await
             }
             Operation::InvokeMethod { object, method, parameters } => {
                 whole(core.invoke(ctx, &scope, object, &method, parameters).await?)
@@ -130,7 +131,7 @@ impl Operations {
                 let class = query.from_class().clone();
                 let form = Form::Instances(InstanceOptions::default());
                 let stream = self.instances(scope, class, form, Some(Selector::Query(query)))?;
-                list(ListKind::ObjectsWithPath, stream).await
+                list(ctx, ListKind::ObjectsWithPath, stream).await
             }
             Operation::CreateInstance { instance } => {
                 whole(Reply::InstanceName(core.create(&scope, instance).await?))
@@ -235,6 +236,7 @@ impl Operations {
 
     async fn follow(
         &self,
+        ctx: &Context,
         scope: Scope,
         object: ObjectPath,
         filter: AssociationFilter,
@@ -253,7 +255,8 @@ impl Operations {
                     Wanted::Paths => Form::Paths,
                     Wanted::Objects { options, .. } => Form::Instances(options),
                 };
-                list(kind, self.associated(scope, source, filter, yields, form, None)?).await
+                let stream = self.associated(scope, source, filter, yields, form, None)?;
+                list(ctx, kind, stream).await
             }
             ObjectPath::Instance(InstancePath { class, .. })
             | ObjectPath::Class(ClassPath { class, .. }) => {
@@ -283,8 +286,8 @@ enum Wanted {
 
 /// The answer that a stream makes. An error before its first object is an ordinary error, and so is
 /// the end an ordinary empty list.
-async fn list(kind: ListKind, stream: ObjectStream) -> Result<Answer, CimError> {
-    let stream = stream.begin().await?;
+async fn list(ctx: &Context, kind: ListKind, stream: ObjectStream) -> Result<Answer, CimError> {
+    let stream = ctx.while_wanted(stream.begin()).await??;
     Ok(if stream.is_exhausted() {
         Answer::Whole(Ok(Reply::Objects(kind, Vec::new())))
     } else {

@@ -74,9 +74,14 @@ impl Presenter {
         let (instance, projected) = match &self.selector {
             None => (instance, false),
             Some(selector) => {
+                // Judging takes time, and where nothing is picked nothing else waits: this is where
+                // others get their turn, and where a search that nobody wants any more ends.
+                tokio::task::yield_now().await;
                 let repository = &self.core.repository;
-                let picked =
-                    repository.complete(instance).and_then(|it| selector.pick(it, repository));
+                let picked = match repository.complete(instance) {
+                    Some(instance) => selector.pick(instance, repository)?,
+                    None => None,
+                };
                 match picked {
                     Some(instance) => (instance, matches!(selector, Selector::Query(_))),
                     None => return Ok(()),

@@ -24,9 +24,10 @@ impl Operations {
     ) -> Result<Reply, CimError> {
         let owner = Owner { user: ctx.principal.name.clone(), space: scope.space };
         Ok(match operation {
-            PullOperation::Open(opening) => self.open(owner, scope, *opening).await?,
+            PullOperation::Open(opening) => self.open(ctx, owner, scope, *opening).await?,
             PullOperation::Pull { kind, context, max } => {
-                let pulled = self.contexts().pull(&owner, kind, &context, max).await?;
+                let pulled = self.contexts().pull(&owner, kind, &context, max);
+                let pulled = ctx.while_wanted(pulled).await??;
                 reply(kind, pulled, None)
             }
             PullOperation::Close { context } => {
@@ -41,7 +42,13 @@ impl Operations {
         })
     }
 
-    async fn open(&self, owner: Owner, scope: &Scope, opening: Opening) -> Result<Reply, CimError> {
+    async fn open(
+        &self,
+        ctx: &Context,
+        owner: Owner,
+        scope: &Scope,
+        opening: Opening,
+    ) -> Result<Reply, CimError> {
         let Opening { source, kind, options: open } = opening;
         let timeout = self.contexts().timeout(open.operation_timeout)?;
         if open.continue_on_error {
@@ -77,9 +84,9 @@ impl Operations {
             }
         };
         // An error before the first object is an ordinary error.
-        let stream: ObjectStream = stream.begin().await?;
-        let pulled =
-            self.contexts().open(owner, kind, stream, timeout, open.max_object_count).await?;
+        let stream: ObjectStream = ctx.while_wanted(stream.begin()).await??;
+        let opened = self.contexts().open(owner, kind, stream, timeout, open.max_object_count);
+        let pulled = ctx.while_wanted(opened).await??;
         Ok(reply(kind, pulled, result_class))
     }
 }

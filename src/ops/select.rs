@@ -1,6 +1,6 @@
 //! Queries and filters over lists (DSP0200 §5.3.2.20, §5.3.2.24.1).
 
-use super::{conform::shown, core::Core};
+use super::{ProviderError, conform::shown, core::Core};
 use crate::{
     cim::{CimError, CimName, Class, Instance, OpenOptions, StatusCode},
     query::{self, Filter, Language, Query, QueryError, Schema},
@@ -33,14 +33,23 @@ pub(super) enum Selector {
 impl Selector {
     /// The instance as it is to be shown, or nothing if it is not picked. The instance has every
     /// property of its class.
-    pub(super) fn pick(&self, instance: Instance, schema: &Repository) -> Option<Instance> {
-        match self {
-            Self::Filter(filter) => {
-                (filter.matches(&instance, schema) == Some(true)).then_some(instance)
-            }
-            Self::Query(query) => (query.matches(&instance, schema) == Some(true))
-                .then(|| query.project(instance, schema)),
-        }
+    ///
+    /// # Errors
+    /// If nobody can tell within bounds whether it is to be picked.
+    pub(super) fn pick(
+        &self,
+        instance: Instance,
+        schema: &Repository,
+    ) -> Result<Option<Instance>, ProviderError> {
+        let judged = match self {
+            Self::Filter(filter) => filter.judge(&instance, schema),
+            Self::Query(query) => query.judge(&instance, schema),
+        };
+        let judged = judged.map_err(|error| ProviderError::Failed(error.to_string()))?;
+        Ok((judged == Some(true)).then(|| match self {
+            Self::Filter(_) => instance,
+            Self::Query(query) => query.project(instance, schema),
+        }))
     }
 }
 

@@ -29,6 +29,14 @@ pub enum QueryError {
         /// [`super::MAX_DEPTH`].
         limit: usize,
     },
+    /// It names more than we evaluate.
+    #[error("at character {position}: more than {limit} properties, values and classes are named")]
+    TooMuch {
+        /// Where the limit was passed.
+        position: usize,
+        /// [`super::MAX_PARTS`].
+        limit: usize,
+    },
     /// The pattern of a LIKE is none.
     #[error("at character {position}: bad LIKE pattern: {reason}")]
     Pattern {
@@ -105,7 +113,14 @@ pub enum PatternError {
     BackwardCount,
     #[error("too large")]
     TooLarge,
+    #[error("too large together with those before it")]
+    TooLargeTogether,
 }
+
+/// An instance has texts so long that looking for the query's LIKE patterns in them takes too long.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("an instance has too long texts for the query's LIKE patterns")]
+pub struct TooMuchWork;
 
 impl QueryError {
     /// Where the error stands, in characters from 1; `None` where the text as a whole is wrong.
@@ -114,6 +129,7 @@ impl QueryError {
             Self::TooLong { .. } => None,
             Self::Syntax { position, .. }
             | Self::TooDeep { position, .. }
+            | Self::TooMuch { position, .. }
             | Self::Pattern { position, .. }
             | Self::Unsupported { position, .. }
             | Self::UnknownClass { position, .. }

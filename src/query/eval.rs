@@ -3,7 +3,7 @@
 use std::{borrow::Cow, cmp::Ordering};
 
 use super::{
-    Schema,
+    Schema, TooMuchWork, Work,
     ast::{Chain, Comparison, Expr, Literal, Operand, OperandKind, Quantifier, Test},
 };
 use crate::cim::{
@@ -24,8 +24,10 @@ pub(super) fn holds(
     instance: &Instance,
     schema: &dyn Schema,
     nulls: Nulls,
-) -> Option<bool> {
-    Evaluation { instance, schema, nulls }.holds(condition)
+) -> Result<Option<bool>, TooMuchWork> {
+    let evaluation = Evaluation { instance, schema, nulls, work: Work::default() };
+    let holds = evaluation.holds(condition);
+    if evaluation.work.is_exhausted() { Err(TooMuchWork) } else { Ok(holds) }
 }
 
 /// One value, in the form in which values of different types meet.
@@ -62,6 +64,7 @@ struct Evaluation<'a> {
     instance: &'a Instance,
     schema: &'a dyn Schema,
     nulls: Nulls,
+    work: Work,
 }
 
 impl<'a> Evaluation<'a> {
@@ -114,7 +117,7 @@ impl<'a> Evaluation<'a> {
                 Found::Many(_) => None,
             },
             Test::Like { negated, pattern, .. } => match left {
-                Some(Atom::Text(text)) => Some(pattern.matches(text) != *negated),
+                Some(Atom::Text(text)) => Some(pattern.matches(text, &self.work) != *negated),
                 _ => None,
             },
         }

@@ -25,10 +25,10 @@ mod project;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
+use std::{cell::Cell, fmt};
 
 use ast::{Chain, Columns, Expr, Position};
-pub use error::{PatternError, QueryError};
+pub use error::{PatternError, QueryError, TooMuchWork};
 
 use crate::cim::{CimName, Class, Instance};
 
@@ -37,6 +37,18 @@ pub const MAX_LENGTH: usize = 64 * 1024;
 
 /// How deep parentheses and NOTs may stand inside each other.
 pub const MAX_DEPTH: usize = 64;
+
+/// How many properties, values and classes a query may name. Each costs memory as long as the query
+/// is there, and time for each instance.
+pub const MAX_PARTS: usize = 2000;
+
+/// How many steps all LIKE patterns of a query may have together, about one for each character;
+/// `{n,m}` multiplies. One pattern alone may have half of them.
+pub const MAX_PATTERN_STEPS: usize = 4000;
+
+/// How much of the steps of LIKE patterns may be followed for one instance. Evaluation does not wait
+/// for anything, so this is how long others may have to wait for it.
+pub const MAX_WORK: usize = 20_000_000;
 
 /// What evaluating a query needs to know of the schema.
 pub trait Schema {
@@ -107,6 +119,27 @@ enum Dialect {
     Fql,
 }
 
+/// What is left of [`MAX_WORK`] while one instance is judged; `None` once too little was left.
+struct Work(Cell<Option<usize>>);
+
+impl Default for Work {
+    fn default() -> Self {
+        Self(Cell::new(Some(MAX_WORK)))
+    }
+}
+
+impl Work {
+    /// Takes `steps` of what is left. `false` if there is not that much, then and ever after.
+    fn spend(&self, steps: usize) -> bool {
+        self.0.set(self.0.get().and_then(|left| left.checked_sub(steps)));
+        !self.is_exhausted()
+    }
+
+    fn is_exhausted(&self) -> bool {
+        self.0.get().is_none()
+    }
+}
+
 /// A SELECT statement.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Query {
@@ -150,13 +183,25 @@ impl Query {
     }
 
     /// Whether the instance is of the FROM class or a subclass and the condition holds for it;
-    /// `None` if that can't be said, which counts as no.
+    /// `None` if that can't be said, be it that it would take too much work. That counts as no.
     pub fn matches(&self, instance: &Instance, schema: &dyn Schema) -> Option<bool> {
+        self.judge(instance, schema).unwrap_or(None)
+    }
+
+    /// [`Query::matches`] for a caller who must not leave an instance out without a word.
+    ///
+    /// # Errors
+    /// [`TooMuchWork`].
+    pub fn judge(
+        &self,
+        instance: &Instance,
+        schema: &dyn Schema,
+    ) -> Result<Option<bool>, TooMuchWork> {
         if !schema.is_a(&instance.class, &self.from) {
-            return Some(false);
+            return Ok(Some(false));
         }
         match &self.condition {
-            None => Some(true),
+            None => Ok(Some(true)),
             Some(condition) => eval::holds(condition, instance, schema, eval::Nulls::Unknown),
         }
     }
@@ -228,8 +273,21 @@ impl Filter {
         check::filter(&self.condition, class, schema)
     }
 
-    /// Whether the condition holds; `None` if that can't be said, which counts as no.
+    /// Whether the condition holds; `None` if that can't be said, be it that it would take too much
+    /// work. That counts as no.
     pub fn matches(&self, instance: &Instance, schema: &dyn Schema) -> Option<bool> {
+        self.judge(instance, schema).unwrap_or(None)
+    }
+
+    /// [`Filter::matches`] for a caller who must not leave an instance out without a word.
+    ///
+    /// # Errors
+    /// [`TooMuchWork`].
+    pub fn judge(
+        &self,
+        instance: &Instance,
+        schema: &dyn Schema,
+    ) -> Result<Option<bool>, TooMuchWork> {
         eval::holds(&self.condition, instance, schema, eval::Nulls::Equal)
     }
 }

@@ -15,7 +15,7 @@
 //! and labels, with `[NOT] ANY|EVERY chain`, `{…}` arrays and the literal NULL.
 
 use super::{
-    Dialect, MAX_DEPTH, MAX_LENGTH, QueryError,
+    Dialect, MAX_DEPTH, MAX_LENGTH, MAX_PARTS, MAX_PATTERN_STEPS, QueryError,
     ast::{
         Chain, Columns, Comparison, Expr, Literal, Operand, OperandKind, Position, Quantifier,
         Step, Test,
@@ -57,6 +57,10 @@ struct Parser {
     tokens: Vec<Spanned>,
     next: usize,
     depth: usize,
+    /// How much more may be named.
+    parts_left: usize,
+    /// How large further patterns may be.
+    steps_left: usize,
     /// What a chain may begin with to mean the instance itself: the FROM class and its alias.
     roots: Vec<CimName>,
 }
@@ -73,7 +77,15 @@ impl Parser {
             return Err(QueryError::TooLong { limit: MAX_LENGTH });
         }
         let tokens = tokens(dialect, text)?;
-        Ok(Self { dialect, tokens, next: 0, depth: 0, roots: Vec::new() })
+        Ok(Self {
+            dialect,
+            tokens,
+            next: 0,
+            depth: 0,
+            parts_left: MAX_PARTS,
+            steps_left: MAX_PATTERN_STEPS,
+            roots: Vec::new(),
+        })
     }
 
     fn peek(&self) -> &Token {
@@ -164,6 +176,13 @@ impl Parser {
             Token::Mark("+" | "-" | "*" | "/" | "||") => Err(self.unsupported("arithmetic")),
             _ => Err(self.unexpected("AND, OR or the end")),
         }
+    }
+
+    /// Counts the part of the query that the current token begins.
+    fn part(&mut self) -> Result<(), QueryError> {
+        let too_much = QueryError::TooMuch { position: self.at().0, limit: MAX_PARTS };
+        self.parts_left = self.parts_left.checked_sub(1).ok_or(too_much)?;
+        Ok(())
     }
 
     // SELECT
@@ -389,6 +408,7 @@ impl Parser {
             return Err(self.unexpected("a comparison"));
         };
         self.word("ISA")?;
+        self.part()?;
         // Some clients quote the class.
         let class = match self.peek() {
             Token::Text(text) => CimName::parse(text).ok().inspect(|_| self.advance()),
@@ -449,8 +469,9 @@ impl Parser {
         let negated = self.take_word("NOT");
         self.word("LIKE")?;
         let pattern_at = self.at();
+        self.part()?;
         let text = self.string("a pattern in quotes")?;
-        let pattern = Pattern::compile(self.dialect, &text)
+        let pattern = Pattern::compile(self.dialect, &text, &mut self.steps_left)
             .map_err(|reason| QueryError::Pattern { position: pattern_at.0, reason })?;
         Ok(Test::Like { negated, pattern, at })
     }
@@ -517,6 +538,7 @@ impl Parser {
         self.mark("{")?;
         let mut literals = Vec::new();
         while !self.is_mark("}") {
+            self.part()?;
             literals.push(self.literal().ok_or_else(|| self.unexpected("a literal or `}`"))?);
             self.advance();
             if !self.take_mark(",") {
@@ -535,6 +557,7 @@ impl Parser {
     fn operand(&mut self) -> Result<Parsed, QueryError> {
         let at = self.at();
         if self.dialect != Dialect::Fql && self.take_mark("#") {
+            self.part()?;
             let label = self.string("a label in quotes")?;
             return Ok(Parsed::Label { at, label });
         }
@@ -542,6 +565,7 @@ impl Parser {
             if literal == Literal::Null && self.dialect != Dialect::Fql {
                 return Err(self.unexpected("a value (IS NULL asks for NULL)"));
             }
+            self.part()?;
             self.advance();
             return Ok(Parsed::Operand(Operand { at, kind: OperandKind::Literal(literal) }));
         }
@@ -552,6 +576,7 @@ impl Parser {
         let chain = self.chain()?;
         if self.dialect != Dialect::Fql && self.is_mark("#") && !chain.steps.is_empty() {
             self.advance();
+            self.part()?;
             let label = self.string("a label in quotes")?;
             let kind = OperandKind::Symbol { property: chain, label };
             return Ok(Parsed::Operand(Operand { at, kind }));
@@ -602,6 +627,7 @@ impl Parser {
 
     fn step(&mut self) -> Result<Step, QueryError> {
         let at = self.at();
+        self.part()?;
         let first = self.name("a property name")?;
         let (scope, property) = if self.dialect != Dialect::Fql && self.take_mark("::") {
             (Some(first), self.name("a property name")?)

@@ -7,7 +7,7 @@
 //! A pattern becomes a small program whose states are followed all at once, one character of the
 //! string at a time: the time to match is the product of both lengths, whatever the pattern.
 
-use super::{Dialect, error::PatternError};
+use super::{Dialect, MAX_PATTERN_STEPS, Work, error::PatternError};
 
 /// A compiled LIKE pattern.
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ impl PartialEq for Pattern {
 }
 
 /// The largest program a pattern may become; `{n,m}` multiplies.
-const MAX_STEPS: usize = 2000;
+const MAX_STEPS: usize = MAX_PATTERN_STEPS / 2;
 
 /// How deep groups may stand inside each other.
 const MAX_GROUPS: usize = 32;
@@ -48,6 +48,14 @@ enum Matcher {
 }
 
 impl Matcher {
+    /// How many steps it costs: a set is kept, and looked through, range by range.
+    fn weight(&self) -> usize {
+        match self {
+            Self::Any | Self::Char(_) => 1,
+            Self::Set { ranges, .. } => ranges.len(),
+        }
+    }
+
     fn admits(&self, c: char) -> bool {
         match self {
             Self::Any => true,
@@ -60,16 +68,23 @@ impl Matcher {
 }
 
 impl Pattern {
-    pub(super) fn compile(dialect: Dialect, text: &str) -> Result<Self, PatternError> {
+    /// Compiles a pattern into steps that are taken from `steps_left`.
+    pub(super) fn compile(
+        dialect: Dialect,
+        text: &str,
+        steps_left: &mut usize,
+    ) -> Result<Self, PatternError> {
         let mut reader = Reader { chars: text.chars().collect(), next: 0, groups: 0 };
         let node = match dialect {
             Dialect::Wql => reader.wildcards()?,
             Dialect::Cql | Dialect::Fql => reader.expression()?,
         };
-        let mut program = Vec::new();
+        let mut program = Program { steps: Vec::new(), weight: 0, room: *steps_left };
         emit(&node, &mut program)?;
-        push(&mut program, Step::Accept)?;
-        Ok(Self { text: text.to_owned(), program })
+        program.push(Step::Accept)?;
+        *steps_left -= program.weight;
+        program.steps.shrink_to_fit();
+        Ok(Self { text: text.to_owned(), program: program.steps })
     }
 
     /// The pattern as it was written.
@@ -77,22 +92,28 @@ impl Pattern {
         &self.text
     }
 
-    pub(super) fn matches(&self, text: &str) -> bool {
+    /// Whether it matches the whole text. What that costs is taken from `work`; if that does not
+    /// suffice, the answer says nothing.
+    pub(super) fn matches(&self, text: &str, work: &Work) -> bool {
+        if !work.spend(self.program.len()) {
+            return false;
+        }
         let mut current = States::new(self.program.len());
         let mut next = States::new(self.program.len());
         let mut chars = text.chars().peekable();
         self.follow(&mut current, 0, true, chars.peek().is_none());
         while let Some(c) = chars.next() {
             let at_end = chars.peek().is_none();
+            let mut cost = current.list.len();
             next.clear();
             for &state in &current.list {
-                if let Step::One(matcher) = &self.program[state]
-                    && matcher.admits(c)
-                {
+                let Step::One(matcher) = &self.program[state] else { continue };
+                cost += matcher.weight();
+                if matcher.admits(c) {
                     self.follow(&mut next, state + 1, false, at_end);
                 }
             }
-            if next.list.is_empty() {
+            if next.list.is_empty() || !work.spend(cost) {
                 return false;
             }
             std::mem::swap(&mut current, &mut next);
@@ -159,37 +180,59 @@ enum Node {
     },
 }
 
-fn push(program: &mut Vec<Step>, step: Step) -> Result<(), PatternError> {
-    if program.len() >= MAX_STEPS {
-        return Err(PatternError::TooLarge);
-    }
-    program.push(step);
-    Ok(())
+/// A program in the making.
+struct Program {
+    steps: Vec<Step>,
+    /// What the steps cost.
+    weight: usize,
+    /// What they may cost, for the other patterns of the query have taken the rest.
+    room: usize,
 }
 
-fn emit(node: &Node, program: &mut Vec<Step>) -> Result<(), PatternError> {
+impl Program {
+    fn len(&self) -> usize {
+        self.steps.len()
+    }
+
+    fn push(&mut self, step: Step) -> Result<(), PatternError> {
+        self.weight += match &step {
+            Step::One(matcher) => matcher.weight(),
+            Step::Fork(..) | Step::Jump(_) | Step::AtStart | Step::AtEnd | Step::Accept => 1,
+        };
+        if self.weight > MAX_STEPS {
+            return Err(PatternError::TooLarge);
+        }
+        if self.weight > self.room {
+            return Err(PatternError::TooLargeTogether);
+        }
+        self.steps.push(step);
+        Ok(())
+    }
+}
+
+fn emit(node: &Node, program: &mut Program) -> Result<(), PatternError> {
     let before = program.len();
     emit_node(node, program)?;
     if program.len() == before {
         // Whatever costs time here costs a step, or `(((){9}){9})…` would cost time without end.
-        push(program, Step::Jump(before + 1))?;
+        program.push(Step::Jump(before + 1))?;
     }
     Ok(())
 }
 
-fn emit_node(node: &Node, program: &mut Vec<Step>) -> Result<(), PatternError> {
+fn emit_node(node: &Node, program: &mut Program) -> Result<(), PatternError> {
     match node {
         Node::Empty => Ok(()),
-        Node::One(matcher) => push(program, Step::One(matcher.clone())),
-        Node::AtStart => push(program, Step::AtStart),
-        Node::AtEnd => push(program, Step::AtEnd),
+        Node::One(matcher) => program.push(Step::One(matcher.clone())),
+        Node::AtStart => program.push(Step::AtStart),
+        Node::AtEnd => program.push(Step::AtEnd),
         Node::Sequence(nodes) => nodes.iter().try_for_each(|node| emit(node, program)),
         Node::Choice(nodes) => emit_choice(nodes, program),
         Node::Repeat { node, min, max } => emit_repeat(node, *min, *max, program),
     }
 }
 
-fn emit_choice(nodes: &[Node], program: &mut Vec<Step>) -> Result<(), PatternError> {
+fn emit_choice(nodes: &[Node], program: &mut Program) -> Result<(), PatternError> {
     let mut jumps = Vec::new();
     for (index, node) in nodes.iter().enumerate() {
         if index + 1 == nodes.len() {
@@ -197,15 +240,15 @@ fn emit_choice(nodes: &[Node], program: &mut Vec<Step>) -> Result<(), PatternErr
             break;
         }
         let fork = program.len();
-        push(program, Step::Fork(fork + 1, 0))?;
+        program.push(Step::Fork(fork + 1, 0))?;
         emit(node, program)?;
         jumps.push(program.len());
-        push(program, Step::Jump(0))?;
-        program[fork] = Step::Fork(fork + 1, program.len());
+        program.push(Step::Jump(0))?;
+        program.steps[fork] = Step::Fork(fork + 1, program.len());
     }
     let end = program.len();
     for jump in jumps {
-        program[jump] = Step::Jump(end);
+        program.steps[jump] = Step::Jump(end);
     }
     Ok(())
 }
@@ -214,28 +257,28 @@ fn emit_repeat(
     node: &Node,
     min: usize,
     max: Option<usize>,
-    program: &mut Vec<Step>,
+    program: &mut Program,
 ) -> Result<(), PatternError> {
     for _ in 0..min {
         emit(node, program)?;
     }
     let Some(max) = max else {
         let fork = program.len();
-        push(program, Step::Fork(0, 0))?;
+        program.push(Step::Fork(0, 0))?;
         emit(node, program)?;
-        push(program, Step::Jump(fork))?;
-        program[fork] = Step::Fork(fork + 1, program.len());
+        program.push(Step::Jump(fork))?;
+        program.steps[fork] = Step::Fork(fork + 1, program.len());
         return Ok(());
     };
     let mut forks = Vec::new();
     for _ in min..max {
         forks.push(program.len());
-        push(program, Step::Fork(0, 0))?;
+        program.push(Step::Fork(0, 0))?;
         emit(node, program)?;
     }
     let end = program.len();
     for fork in forks {
-        program[fork] = Step::Fork(fork + 1, end);
+        program.steps[fork] = Step::Fork(fork + 1, end);
     }
     Ok(())
 }
@@ -449,14 +492,26 @@ mod tests {
 
     use super::*;
 
+    fn compile(dialect: Dialect, pattern: &str) -> Result<Pattern, PatternError> {
+        let mut left = MAX_PATTERN_STEPS;
+        Pattern::compile(dialect, pattern, &mut left)
+    }
+
+    fn matches(pattern: &Pattern, text: &str) -> bool {
+        let work = Work::default();
+        let matches = pattern.matches(text, &work);
+        assert!(!work.is_exhausted());
+        matches
+    }
+
     #[track_caller]
     fn check(dialect: Dialect, pattern: &str, yes: &[&str], no: &[&str]) {
-        let compiled = Pattern::compile(dialect, pattern).expect("a pattern");
+        let compiled = compile(dialect, pattern).expect("a pattern");
         for text in yes {
-            assert!(compiled.matches(text), "{pattern:?} should match {text:?}");
+            assert!(matches(&compiled, text), "{pattern:?} should match {text:?}");
         }
         for text in no {
-            assert!(!compiled.matches(text), "{pattern:?} should not match {text:?}");
+            assert!(!matches(&compiled, text), "{pattern:?} should not match {text:?}");
         }
     }
 
@@ -506,9 +561,8 @@ mod tests {
 
     #[test]
     fn what_is_no_pattern_is_refused() {
-        let refused = |dialect, pattern: &str| {
-            Pattern::compile(dialect, pattern).map(drop).expect_err(pattern)
-        };
+        let refused =
+            |dialect, pattern: &str| compile(dialect, pattern).map(drop).expect_err(pattern);
         for (pattern, expected) in [
             ("*a", PatternError::NothingToRepeat('*')),
             ("a|+", PatternError::NothingToRepeat('+')),
@@ -538,9 +592,32 @@ mod tests {
     #[test]
     fn the_patterns_that_kill_backtrackers_are_quick() {
         let bomb = "(a*)*".repeat(50) + "b";
-        assert!(
-            !Pattern::compile(Dialect::Cql, &bomb).expect("a pattern").matches(&"a".repeat(2000))
-        );
+        let bomb = compile(Dialect::Cql, &bomb).expect("a pattern");
+        assert!(!matches(&bomb, &"a".repeat(2000)));
+    }
+
+    #[test]
+    fn patterns_share_their_steps() {
+        let mut left = 10;
+        // Three characters, and the end.
+        Pattern::compile(Dialect::Cql, "a{3}", &mut left).expect("4 of 10");
+        assert_eq!(left, 6);
+        // A set costs what it lists, as often as it is there.
+        let refused = Pattern::compile(Dialect::Cql, "[a-cxy]{2}", &mut left).expect_err("7 of 6");
+        assert_eq!((refused, left), (PatternError::TooLargeTogether, 6));
+        Pattern::compile(Dialect::Wql, "[a-cxy]b_", &mut left).expect("6 of 6");
+        assert_eq!(left, 0);
+        let large = format!("[{}]{{100}}", "x".repeat(100));
+        assert_eq!(compile(Dialect::Cql, &large).expect_err("10000"), PatternError::TooLarge);
+    }
+
+    #[test]
+    fn no_text_costs_more_than_there_is() {
+        let pattern = compile(Dialect::Cql, "(a*){600}x").expect("a pattern");
+        let work = Work::default();
+        assert!(!pattern.matches(&"a".repeat(1_000_000), &work));
+        assert!(work.is_exhausted());
+        assert!(!pattern.matches("x", &work), "exhausted for good");
     }
 
     /// Matches by trying everything, character by character.
@@ -618,15 +695,15 @@ mod tests {
             let node = reader.expression().expect("the generator writes patterns");
             let chars: Vec<char> = text.chars().collect();
             let expected = slow(&node, &chars, chars.len(), &mut |rest| rest.is_empty());
-            let compiled = Pattern::compile(Dialect::Cql, &pattern).expect("as above");
-            prop_assert_eq!(compiled.matches(&text), expected);
+            let compiled = compile(Dialect::Cql, &pattern).expect("as above");
+            prop_assert_eq!(matches(&compiled, &text), expected);
         }
 
         #[test]
         fn no_text_panics(pattern in ".{0,40}", text in ".{0,40}") {
             for dialect in [Dialect::Wql, Dialect::Cql] {
-                if let Ok(compiled) = Pattern::compile(dialect, &pattern) {
-                    compiled.matches(&text);
+                if let Ok(compiled) = compile(dialect, &pattern) {
+                    matches(&compiled, &text);
                 }
             }
         }

@@ -10,6 +10,7 @@ mod checks_support;
 mod config;
 mod daemon;
 mod example_checks;
+mod heavy_queries;
 mod http;
 mod http_auth;
 mod http_limits;

@@ -23,7 +23,11 @@ pub fn namespace() -> Namespace {
 
 /// Serves these objects on loopback.
 pub async fn serve(registry: Registry) -> (Server, SocketAddr) {
-    let operations = Operations::new(Repository::builtin(), registry, PullLimits::default());
+    serve_operations(Operations::new(Repository::builtin(), registry, PullLimits::default())).await
+}
+
+/// Serves these operations on loopback.
+pub async fn serve_operations(operations: Operations) -> (Server, SocketAddr) {
     let options = open();
     let listeners = Listeners::bind(&options, Vec::new()).await.unwrap();
     let limits = xml::Limits::default();

@@ -318,3 +318,30 @@ async fn a_query_is_pulled_with_its_result_class() {
         other => panic!("{other:?}"),
     }
 }
+
+#[tokio::test]
+async fn a_client_that_hangs_up_loses_what_it_was_about_to_get() {
+    let class = name("KVM_ComputerSystem");
+    let server = server(|registry| registry.serve(Space::Virt, Arc::new(Endless(class))).unwrap());
+    let hang_up = async |operation| {
+        let ctx = context(Role::Viewer);
+        let request = Request { namespace: namespace("root/virt"), operation };
+        let (answer, ()) =
+            tokio::join!(server.execute(&ctx, request), async { ctx.cancelled.cancel() });
+        fails(answer.collect().await, StatusCode::Failed, "the client has gone");
+    };
+    // Nothing was taken for this one: the next pull misses nothing.
+    let context = pulled(run(&server, open(1)).await).1.expect("there is more");
+    hang_up(pull(&context, 1)).await;
+    assert_eq!(run(&server, close(&context)).await, Ok(Reply::Void));
+    // This one had the first object and waited for the second.
+    let context = pulled(run(&server, open(0)).await).1.expect("there is more");
+    hang_up(pull(&context, 2)).await;
+    fails(run(&server, pull(&context, 1)).await, GONE.0, GONE.1);
+    // Nobody knows a context whose opener has gone, so it takes no place.
+    let all = PullLimits::default().contexts_per_user;
+    for _ in 0..=all {
+        hang_up(open(2)).await;
+    }
+    pulled(run(&server, open(1)).await);
+}
