@@ -49,3 +49,17 @@ pub enum HypervisorError {
         message: String,
     },
 }
+
+impl HypervisorError {
+    /// Whether the call was answered: what was refused is that call, about that guest, and others may be
+    /// allowed.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::NotFound { .. }
+            | Self::Unsupported { .. }
+            | Self::Unclear { .. }
+            | Self::Libvirt { .. } => true,
+            Self::Unreachable { .. } | Self::Deadline { .. } | Self::Busy => false,
+        }
+    }
+}

@@ -9,6 +9,7 @@ mod state;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
 };
 
 use super::{
@@ -79,6 +80,7 @@ struct FakeState {
     reachable: bool,
     failures: HashMap<&'static str, VecDeque<HypervisorError>>,
     hanging: BTreeSet<&'static str>,
+    slow: HashMap<&'static str, Duration>,
     waiting: BTreeMap<&'static str, usize>,
     calls: Vec<&'static str>,
     orders: Vec<MigrationOrder>,
@@ -260,6 +262,11 @@ impl FakeHypervisor {
         Hanging { host: Arc::clone(self), call }
     }
 
+    /// Lets calls of that name take so long.
+    pub fn slow_down(&self, call: &'static str, time: Duration) {
+        self.lock().slow.insert(call, time);
+    }
+
     /// Breaks every connection, with an event, and refuses new ones.
     pub fn go_down(&self) {
         self.lock().reachable = false;
@@ -306,6 +313,11 @@ impl FakeHypervisor {
     fn enter(&self, call: &'static str) -> Result<MutexGuard<'_, FakeState>, HypervisorError> {
         let mut state = self.lock();
         state.calls.push(call);
+        if let Some(time) = state.slow.get(call).copied() {
+            drop(state);
+            std::thread::sleep(time);
+            state = self.lock();
+        }
         while state.hanging.contains(call) {
             state = self.wait_in(call, state);
         }

@@ -44,7 +44,9 @@ pub trait Hypervisor: Send + Sync {
     /// [`HypervisorError`] if the connection is gone or libvirt refuses.
     fn host(&self) -> Result<HostInfo, HypervisorError>;
 
-    /// All guests, defined and active, ordered by name.
+    /// All guests, defined and active, ordered by name. A guest that the hypervisor refuses to describe,
+    /// as libvirtd does where its access rules let us see it but not read it, is left out: the others
+    /// are none the worse for it.
     ///
     /// # Errors
     /// [`HypervisorError`] if the connection is gone or libvirt refuses.

@@ -26,8 +26,8 @@ use crate::{
     sys::blocking::Slots,
 };
 
-/// So many events are looked at together.
-const BATCH: usize = 1024;
+/// So many events are looked at together, one guest after the other.
+const BATCH: usize = 128;
 
 /// How often all guests are read again where the driver has no events.
 const UNWATCHED: Duration = Duration::from_secs(10);
@@ -37,7 +37,7 @@ pub(super) struct Runner {
     shared: Arc<Shared>,
     connector: Arc<dyn Connector>,
     events: mpsc::Receiver<HostEvent>,
-    /// Set where an event found no room.
+    /// Set where an event found no room, or its guest could not be read.
     lost: Arc<AtomicBool>,
     /// Our own calls do not queue behind those of clients. One may hang until its connection breaks
     /// while the next connection is already being opened.
@@ -173,7 +173,7 @@ impl Runner {
             // The flag is set after the event was dropped; reading everything covers it.
             let looked = match looked {
                 Ok(()) if self.lost.swap(false, Ordering::Relaxed) => {
-                    warn!(uri = self.shared.options.uri, "hypervisor events were lost");
+                    warn!(uri = self.shared.options.uri, "guest list is stale, it is read again");
                     self.reload(session).await
                 }
                 other => other,
@@ -187,12 +187,17 @@ impl Runner {
                 ) => {
                     return error;
                 }
-                Err(error) => warn!(uri = self.shared.options.uri, %error, "guest list is stale"),
+                Err(error) => {
+                    warn!(uri = self.shared.options.uri, %error, "guest list is stale");
+                    // What was missed is not told again.
+                    reload.reset_after(every.min(self.shared.options.retry_first));
+                }
             }
         }
     }
 
-    /// Looks at each guest that events name, once, and publishes each event.
+    /// Looks at each guest that events name, once, and publishes each event. A guest that the hypervisor
+    /// refuses to describe stays as it is known, until all are read again.
     async fn take_in(
         &self,
         session: &Arc<Session>,
@@ -218,10 +223,12 @@ impl Runner {
         if uuids.is_empty() {
             return Ok(());
         }
-        let deadline = self.shared.options.load_deadline;
-        let mut now = self
-            .ask(session, deadline, "domain", move |hypervisor| look(hypervisor, uuids))
-            .await?;
+        let mut now = BTreeMap::new();
+        for uuid in uuids {
+            if let Some(guest) = self.look(session, &uuid).await? {
+                now.insert(uuid, guest);
+            }
+        }
         let published = self.shared.inventory(|inventory| {
             let mut told = BTreeMap::new();
             changes
@@ -230,7 +237,13 @@ impl Runner {
                     let (previous, current) = match told.get(&uuid) {
                         // The first event of a guest brought it up to date.
                         Some(current) => (Option::clone(current), Option::clone(current)),
-                        None => inventory.update(&uuid, now.remove(&uuid).flatten()),
+                        None => match now.remove(&uuid) {
+                            Some(guest) => inventory.update(&uuid, guest),
+                            None => {
+                                let known = inventory.by_uuid(&uuid).cloned();
+                                (known.clone(), known)
+                            }
+                        },
                     };
                     told.insert(uuid, current.clone());
                     DomainEvent { change, previous, current }
@@ -239,6 +252,41 @@ impl Runner {
         });
         self.shared.publish(published);
         Ok(())
+    }
+
+    /// A guest as it is now, `Some(None)` if it is gone, or nothing if the hypervisor refuses to tell.
+    ///
+    /// Each look has a deadline of its own, for many looks at a slow host take long without any of them
+    /// hanging.
+    async fn look(
+        &self,
+        session: &Arc<Session>,
+        uuid: &str,
+    ) -> Result<Option<Option<Domain>>, HypervisorError> {
+        let asked = uuid.to_owned();
+        let deadline = self.shared.options.call_deadline;
+        let looked = self.ask(session, deadline, "domain", move |host| host.domain_by_uuid(&asked));
+        let looked = tokio::select! {
+            looked = looked => looked,
+            () = self.stop.cancelled() => {
+                Err(self.shared.unreachable("the daemon is shutting down"))
+            }
+            () = session.broken.cancelled() => Err(self.shared.unreachable("connection lost")),
+        };
+        match looked {
+            Ok(guest) => Ok(Some(Some(guest))),
+            Err(HypervisorError::NotFound { .. }) => Ok(Some(None)),
+            Err(error) if error.is_refusal() => {
+                let uri = &self.shared.options.uri;
+                debug!(uri, uuid, %error, "a guest cannot be read");
+                // One that was known may be so no more.
+                if self.shared.inventory(|inventory| inventory.by_uuid(uuid).is_some()) {
+                    self.lost.store(true, Ordering::Relaxed);
+                }
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn reload(&self, session: &Arc<Session>) -> Result<(), HypervisorError> {
@@ -278,21 +326,6 @@ impl Runner {
         };
         self.shared.state.send_replace(ConnectionState::Down(error));
     }
-}
-
-/// The guests with those UUIDs, `None` for those that are gone.
-fn look(
-    hypervisor: &dyn Migrator,
-    uuids: HashSet<String>,
-) -> Result<BTreeMap<String, Option<Domain>>, HypervisorError> {
-    uuids
-        .into_iter()
-        .map(|uuid| match hypervisor.domain_by_uuid(&uuid) {
-            Ok(guest) => Ok((uuid, Some(guest))),
-            Err(HypervisorError::NotFound { .. }) => Ok((uuid, None)),
-            Err(error) => Err(error),
-        })
-        .collect()
 }
 
 /// Asks for the silent facts whenever they are wanted, for all who want them together.

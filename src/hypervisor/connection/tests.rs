@@ -265,6 +265,87 @@ async fn lost_events_make_us_read_everything_again() {
     bench.end().await;
 }
 
+#[tokio::test]
+async fn a_guest_that_cannot_be_read_costs_no_other_its_news() {
+    let bench = Bench::new(|host| {
+        for name in ["locked", "open"] {
+            host.add_guest(guest(name), "<domain/>");
+        }
+    });
+    bench.up().await;
+    let mut changes = bench.connection.changes();
+    let denied = HypervisorError::Libvirt { code: 88, message: "access denied".to_owned() };
+    bench.host.fail_next("domain_by_uuid", denied.clone());
+    bench.host.fail_next("domain_by_uuid", denied.clone());
+    let stop = |name: &str| {
+        bench.host.change_guest(name, Lifecycle::Stopped, |it| it.state = DomainState::Shutoff);
+    };
+    stop("locked");
+    // What was known is kept, and the event is told.
+    let event = next(&mut changes).await;
+    assert_eq!(event.change, lifecycle(Lifecycle::Stopped));
+    assert_eq!(event.current.unwrap().state, DomainState::Running);
+    // Then all are read again: here it is readable by then.
+    let event = next(&mut changes).await;
+    assert_eq!(
+        (event.change, event.current.unwrap().state),
+        (DomainChange::Found, DomainState::Shutoff)
+    );
+    // One that is not known is none of our business, and others are followed as before.
+    bench.host.add_guest(guest("secret"), "<domain/>");
+    assert_eq!(next(&mut changes).await.current, None);
+    stop("open");
+    let event = next(&mut changes).await;
+    assert_eq!(event.current.unwrap().state, DomainState::Shutoff);
+    assert_eq!(bench.names().await, ["locked", "open"]);
+    assert_eq!(bench.host.calls().iter().filter(|call| **call == "domains").count(), 2);
+    bench.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_could_not_be_read_again_is_read_later() {
+    let options = ConnectionOptions { events: 1, ..ConnectionOptions::new(URI) };
+    let bench = Bench::with(options, |host| host.add_guest(guest("web"), "<domain/>"));
+    bench.up().await;
+    let mut changes = bench.connection.changes();
+    bench.host.fail_next("domains", HypervisorError::Busy);
+    // Two times: the reading that fails, and the one that makes good for it.
+    bench.host.change_guest_silently("web", |guest| guest.state = DomainState::Crashed);
+    let began = Instant::now();
+    let event = timeout(Duration::from_secs(3600), changes.recv()).await.unwrap().unwrap();
+    assert_eq!(event.current.unwrap().state, DomainState::Crashed);
+    assert!(began.elapsed() < Duration::from_secs(700), "not after another ten minutes");
+    bench.end().await;
+}
+
+#[tokio::test]
+async fn a_storm_on_a_slow_host_is_no_broken_connection() {
+    const COUNT: usize = 40;
+    let options = ConnectionOptions {
+        load_deadline: Duration::from_millis(200),
+        ..ConnectionOptions::new(URI)
+    };
+    let names: Vec<String> = (0..COUNT).map(|index| format!("guest{index:02}")).collect();
+    let bench = Bench::with(options, |host| {
+        for (index, name) in names.iter().enumerate() {
+            let uuid = format!("00000000-0000-4000-8000-{index:012}");
+            host.add_guest(FakeHypervisor::guest(name, &uuid, DomainState::Shutoff), "<domain/>");
+        }
+    });
+    bench.up().await;
+    let mut changes = bench.connection.changes();
+    // Together they take longer than reading all guests may.
+    bench.host.slow_down("domain_by_uuid", Duration::from_millis(20));
+    for name in &names {
+        bench.host.change_guest(name, Lifecycle::Started, |it| it.state = DomainState::Running);
+    }
+    for _ in 0..COUNT {
+        assert!(next(&mut changes).await.current.unwrap().is_active());
+    }
+    assert_eq!(bench.host.calls().iter().filter(|call| **call == "open").count(), 1);
+    bench.end().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_event_lost_unnoticed_is_found_in_the_end() {
     let bench = Bench::new(|host| host.add_guest(guest("web"), "<domain/>"));

@@ -46,6 +46,7 @@ impl FakeState {
             reachable: true,
             failures: HashMap::new(),
             hanging: BTreeSet::new(),
+            slow: HashMap::new(),
             waiting: BTreeMap::new(),
             calls: Vec::new(),
             orders: Vec::new(),

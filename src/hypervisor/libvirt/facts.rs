@@ -37,26 +37,17 @@ impl Hypervisor for Libvirt {
         let persistent = self.uuids(sys::VIR_CONNECT_LIST_DOMAINS_PERSISTENT)?;
         let silent = self.silent_facts()?;
         let states = self.states()?;
-        let mut domains = Vec::with_capacity(guests.len());
-        for guest in guests {
-            let mut domain = match self.bare(&guest) {
-                Ok(domain) => domain,
-                // It went while we looked.
-                Err(HypervisorError::NotFound { .. }) => continue,
-                Err(error) => return Err(error),
-            };
+        let described = guests.iter().map(|guest| {
+            let mut domain = self.bare(guest)?;
             // One that came after the list of states was made has none yet.
-            let state = states.get(&domain.uuid).map_or_else(|| self.state(&guest), |it| Ok(*it));
-            match state {
-                Ok(state) => (domain.state, domain.reason) = state,
-                Err(HypervisorError::NotFound { .. }) => continue,
-                Err(error) => return Err(error),
-            }
+            let state = states.get(&domain.uuid).map_or_else(|| self.state(guest), |it| Ok(*it));
+            (domain.state, domain.reason) = state?;
             domain.persistent = persistent.contains(&domain.uuid);
             domain.autostart = silent.autostart.contains(&domain.uuid);
             domain.managed_save = silent.managed_save.contains(&domain.uuid);
-            domains.push(domain);
-        }
+            Ok(domain)
+        });
+        let mut domains = without_refused(described, &self.uri)?;
         domains.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(domains)
     }
@@ -363,6 +354,31 @@ impl Libvirt {
     }
 }
 
+/// The guests that libvirt describes. Says once how many it does not.
+fn without_refused(
+    described: impl ExactSizeIterator<Item = Result<Domain, HypervisorError>>,
+    uri: &str,
+) -> Result<Vec<Domain>, HypervisorError> {
+    let mut domains = Vec::with_capacity(described.len());
+    let (mut refused, mut first) = (0, None);
+    for domain in described {
+        match domain {
+            Ok(domain) => domains.push(domain),
+            // It went while we looked.
+            Err(HypervisorError::NotFound { .. }) => {}
+            Err(error) if error.is_refusal() => {
+                refused += 1;
+                first = first.or(Some(error));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if let Some(error) = first {
+        tracing::warn!(uri, guests = refused, %error, "guests that cannot be read are left out");
+    }
+    Ok(domains)
+}
+
 fn state_of(state: i32) -> DomainState {
     match state.cast_unsigned() {
         sys::VIR_DOMAIN_NOSTATE => DomainState::NoState,
@@ -397,5 +413,32 @@ fn read_capabilities(root: &Element) -> DomainCapabilities {
         machine: root.text_at("machine").map(str::to_owned),
         max_vcpus: root.attribute_at("vcpu", "max").and_then(|max| max.parse().ok()),
         devices,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hypervisor::fake::FakeHypervisor;
+
+    #[test]
+    fn a_guest_that_cannot_be_read_takes_no_other_with_it() {
+        let guest = |name: &str| Ok(FakeHypervisor::guest(name, name, DomainState::Running));
+        let denied = || {
+            let message = "access denied: 'domain' denied access".to_owned();
+            Err(HypervisorError::Libvirt { code: sys::VIR_ERR_ACCESS_DENIED, message })
+        };
+        let gone = || Err(HypervisorError::NotFound { message: "Domain not found".to_owned() });
+        let names = |described: Vec<Result<Domain, HypervisorError>>| {
+            let domains = without_refused(described.into_iter(), "test:///default")?;
+            Ok(domains.into_iter().map(|domain| domain.name).collect::<Vec<_>>())
+        };
+        let described = vec![denied(), guest("a"), gone(), denied(), guest("b")];
+        assert_eq!(names(described), Ok(vec!["a".to_owned(), "b".to_owned()]));
+        assert_eq!(names(vec![denied(), denied()]), Ok(Vec::new()));
+        // Without a connection nothing is known of any guest.
+        let (uri, message) = ("test:///default".to_owned(), "broken pipe".to_owned());
+        let cut = HypervisorError::Unreachable { uri, message };
+        assert_eq!(names(vec![guest("a"), Err(cut.clone())]), Err(cut));
     }
 }
