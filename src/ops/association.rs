@@ -11,7 +11,7 @@ use std::{collections::HashSet, fmt::Write as _, sync::Arc};
 
 use super::{
     AssociationProvider, End, Far, Link, Outcome, ProviderError, Sink, Space, core::Core,
-    namespaces::Scope, present::Presenter,
+    namespaces::Scope, present::Presenter, reach::Reach,
 };
 use crate::cim::{
     AssociationFilter, CimError, CimName, Instance, InstancePath, KeyValue, ObjectPath, StatusCode,
@@ -94,6 +94,7 @@ impl Traversal {
                 result_class: self.result_class.as_ref(),
                 yields: self.yields,
                 seen: seen.as_mut(),
+                reach: &mut Reach::default(),
                 presenter: &mut presenter,
             };
             links.collect(&source).await?;
@@ -138,6 +139,7 @@ struct Links<'a> {
     yields: Yield,
     /// What was shown already, where duplicates can come.
     seen: Option<&'a mut HashSet<String>>,
+    reach: &'a mut Reach,
     presenter: &'a mut Presenter,
 }
 
@@ -150,15 +152,14 @@ impl Sink<Link> for Links<'_> {
 impl Links<'_> {
     async fn collect(mut self, source: &Instance) -> Result<(), ProviderError> {
         let role = &self.candidate.near().role;
-        match self.candidate.provider.links(source, role, &mut self).await {
-            Err(ProviderError::Unreachable(_)) => Ok(()),
-            result => result,
-        }
+        let ended = self.candidate.provider.links(source, role, &mut self).await;
+        self.reach.ended(ended)
     }
 
     async fn take(&mut self, link: Link) -> Result<(), ProviderError> {
         // Where no link fits, nothing else waits.
         tokio::task::consume_budget().await;
+        self.reach.found()?;
         let core = Arc::clone(&self.presenter.core);
         let far = match &link.far {
             Far::Path(path) => path.clone(),
@@ -260,11 +261,10 @@ pub(super) async fn enumerate(
         let Some(sources) = core.registry.instance(home, class) else {
             continue;
         };
-        let mut each = FromEach { candidate: &candidate, home, presenter };
-        match sources.enumerate(&mut each).await {
-            Ok(()) | Err(ProviderError::Unreachable(_)) => {}
-            Err(error) => return Err(error),
-        }
+        let mut reach = Reach::default();
+        let mut each = FromEach { candidate: &candidate, home, reach: &mut reach, presenter };
+        let ended = sources.enumerate(&mut each).await;
+        reach.ended(ended)?;
     }
     Ok(())
 }
@@ -273,6 +273,8 @@ pub(super) async fn enumerate(
 struct FromEach<'a> {
     candidate: &'a Candidate,
     home: Space,
+    /// Of all sources of one class, which are behind one hypervisor.
+    reach: &'a mut Reach,
     presenter: &'a mut Presenter,
 }
 
@@ -287,6 +289,7 @@ impl Sink<Instance> for FromEach<'_> {
                 result_class: None,
                 yields: Yield::References,
                 seen: None,
+                reach: self.reach,
                 presenter: self.presenter,
             };
             links.collect(&source).await

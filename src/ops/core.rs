@@ -44,6 +44,18 @@ impl Core {
         space: Space,
         path: &InstancePath,
     ) -> Result<Instance, ProviderError> {
+        match self.find_if_reachable(space, path).await {
+            Err(ProviderError::Unreachable(_)) => Err(ProviderError::no_instance()),
+            found => found,
+        }
+    }
+
+    /// The same for a caller to whom it matters whether it is not there or can't be reached.
+    pub(super) async fn find_if_reachable(
+        &self,
+        space: Space,
+        path: &InstancePath,
+    ) -> Result<Instance, ProviderError> {
         match (self.find_exactly(space, path).await, unpadded(path)) {
             (Err(ProviderError::NotFound(_)), Some(path)) => self.find_exactly(space, &path).await,
             (found, _) => found,
@@ -60,11 +72,7 @@ impl Core {
         let Some(provider) = self.registry.instance(space, &path.class) else {
             return Err(ProviderError::no_instance_of(&path.class, space));
         };
-        let found = match provider.get(path).await {
-            Ok(found) => found,
-            Err(ProviderError::Unreachable(_)) => return Err(ProviderError::no_instance()),
-            Err(error) => return Err(error),
-        };
+        let found = provider.get(path).await?;
         let class = self.served_class(provider.class())?;
         for key in keys(&class) {
             let matches = match (path.key(&key.name), key_of(&found, &key.name)) {

@@ -30,6 +30,7 @@ mod operations;
 mod present;
 mod provider;
 mod pull;
+mod reach;
 mod registry;
 mod select;
 mod shape;

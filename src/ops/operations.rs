@@ -13,6 +13,7 @@ use super::{
     namespaces::Scope,
     present::{Form, Presenter},
     pull::PullOperation,
+    reach::Reach,
     select::Selector,
     shape::Shaper,
     stream::Producers,
@@ -298,11 +299,10 @@ async fn list(ctx: &Context, kind: ListKind, stream: ObjectStream) -> Result<Ans
 async fn enumerate(class: CimName, mut presenter: Presenter) -> Result<(), ProviderError> {
     let (core, space) = (Arc::clone(&presenter.core), presenter.scope.space);
     for provider in core.providers(space, &class) {
-        let mut found = Found { space, presenter: &mut presenter };
-        match provider.enumerate(&mut found).await {
-            Ok(()) | Err(ProviderError::Unreachable(_)) => {}
-            Err(error) => return Err(error),
-        }
+        let mut reach = Reach::default();
+        let mut found = Found { space, presenter: &mut presenter, reach: &mut reach };
+        let ended = provider.enumerate(&mut found).await;
+        reach.ended(ended)?;
     }
     for provider in core.registry.associations_in(space) {
         if core.repository.is_a(provider.class(), &class) {
@@ -316,11 +316,13 @@ async fn enumerate(class: CimName, mut presenter: Presenter) -> Result<(), Provi
 struct Found<'a> {
     space: Space,
     presenter: &'a mut Presenter,
+    reach: &'a mut Reach,
 }
 
 impl Sink<Instance> for Found<'_> {
     fn put(&mut self, instance: Instance) -> Outcome<'_, ()> {
         Box::pin(async move {
+            self.reach.found()?;
             let path = self.presenter.core.path_of(&instance)?;
             self.presenter.show(self.space, path, instance).await
         })

@@ -1,10 +1,10 @@
 //! Sends what was found, in the form the client asked for.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    ProviderError, Space, core::Core, namespaces::Scope, select::Selector, shape::Shaper,
-    stream::Writer,
+    ProviderError, Space, core::Core, namespaces::Scope, reach::Reach, select::Selector,
+    shape::Shaper, stream::Writer,
 };
 use crate::cim::{CimName, Instance, InstanceOptions, InstancePath, Object};
 
@@ -41,6 +41,8 @@ pub(super) struct Presenter {
     shaper: Option<Shaper>,
     selector: Option<Selector>,
     writer: Writer,
+    /// Of each class whose instances were asked for by their paths.
+    reach: HashMap<CimName, Reach>,
 }
 
 impl Presenter {
@@ -51,7 +53,7 @@ impl Presenter {
             Form::Instances(options) => Some(Shaper::deep(repository, options)),
             Form::InstancesAs(class, options) => Some(Shaper::shallow(repository, options, class)),
         };
-        Self { core, scope, shaper, selector: None, writer }
+        Self { core, scope, shaper, selector: None, writer, reach: HashMap::new() }
     }
 
     /// The same, but of what is found only what `selector` picks.
@@ -112,8 +114,14 @@ impl Presenter {
             let listed = self.core.listed(&self.scope, space, path);
             return self.writer.send(Object::InstancePath(listed)).await;
         }
-        match self.core.find(space, &path).await {
-            Ok(instance) => self.show(space, path, instance).await,
+        let found = self.core.find_if_reachable(space, &path).await;
+        let reach = self.reach.entry(path.class.clone()).or_default();
+        match found {
+            Ok(instance) => {
+                reach.found()?;
+                self.show(space, path, instance).await
+            }
+            Err(ProviderError::Unreachable(reason)) => reach.missed(reason),
             // It was deleted since it was found: then it is not there to be shown.
             Err(ProviderError::NotFound(_)) => Ok(()),
             Err(error) => Err(error),

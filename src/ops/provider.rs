@@ -27,7 +27,7 @@ pub trait InstanceProvider: Send + Sync {
     fn class(&self) -> &CimName;
 
     /// Finds all instances. Those that are behind an unreachable hypervisor do not exist: such an
-    /// error ends the list without spoiling it.
+    /// error leaves an empty list, unless an instance was found before, for then it is incomplete.
     fn enumerate<'a>(&'a self, sink: &'a mut dyn Sink<Instance>) -> Outcome<'a, ()>;
 
     /// Finds the instance of that path. Its keys have the declared names and types; some may be
@@ -71,7 +71,8 @@ pub trait AssociationProvider: Send + Sync {
     fn ends(&self) -> &[End; 2];
 
     /// Finds each object that `source`, which exists, is associated with when it stands at the end
-    /// `role`; none twice.
+    /// `role`; none twice. An unreachable hypervisor is as for [`InstanceProvider::enumerate`], for all
+    /// sources of one class together.
     fn links<'a>(
         &'a self,
         source: &'a Instance,

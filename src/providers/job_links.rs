@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     cim::{CimName, Instance, InstancePath, Value},
+    hypervisor::HostInfo,
     migration::JobView,
     ops::{
         AssociationProvider, End, Far, InstanceProvider, Link, Outcome, ProviderError, Registry,
@@ -141,7 +142,7 @@ impl JobLinks {
         let Some((host, class, job)) = self.jobs.find(id) else { return Ok(()) };
         let far = match self.kind {
             Kind::Owning => migration_service(host.prefix, &host.info().await?),
-            Kind::Result => method_result(host, class, &job).await?,
+            Kind::Result => method_result(host, &host.info().await?, class, &job),
             // A guest that has left is no longer there to be affected.
             Kind::Affected => match host.guest(&job.request.guest).await? {
                 Ok(guest) if guest.uuid == job.request.guest_uuid => host.computer_system(&guest),
@@ -208,12 +209,8 @@ impl AssociationProvider for JobLinks {
 }
 
 /// The call that made a job, before and after.
-async fn method_result(
-    host: &Host,
-    class: CimName,
-    job: &JobView,
-) -> Result<Instance, ProviderError> {
-    let service = migration_service(host.prefix, &host.info().await?);
+fn method_result(host: &Host, info: &HostInfo, class: CimName, job: &JobView) -> Instance {
+    let service = migration_service(host.prefix, info);
     let key = |name| (CimName::literal(name), name_of(&service, name));
     let keys = ["CreationClassName", "Name", "SystemCreationClassName", "SystemName"].map(key);
     let path = InstancePath::new(service.class.clone(), keys).to_string();
@@ -227,12 +224,12 @@ async fn method_result(
             .set_some("MethodParameters", parameters)
             .set("PreCall", pre_call)
     };
-    Ok(Facts::of(METHOD_RESULT.clone())
+    Facts::of(METHOD_RESULT.clone())
         .set("InstanceID", format!("{RESULT_ID}{}", job.id))
         .set("ElementName", format!("{} of {}", job.request.tag, job.request.guest))
         .set("PreCallIndication", call(true, before).done())
         .set("PostCallIndication", call(false, Some(after)).set("ReturnValue", JOB_STARTED).done())
-        .done())
+        .done()
 }
 
 /// Serves the calls that made jobs.
@@ -249,8 +246,14 @@ impl InstanceProvider for MethodResults {
         Box::pin(async move {
             for host in &*self.jobs.hosts {
                 let Some(class) = job_class(host.prefix) else { continue };
+                let info = match host.info().await {
+                    Ok(info) => info,
+                    // Its service is not there to have been called; those of others are.
+                    Err(ProviderError::Unreachable(_)) => continue,
+                    Err(error) => return Err(error),
+                };
                 for job in host.jobs() {
-                    sink.put(method_result(host, class.clone(), &job).await?).await?;
+                    sink.put(method_result(host, &info, class.clone(), &job)).await?;
                 }
             }
             Ok(())
@@ -263,7 +266,7 @@ impl InstanceProvider for MethodResults {
             let Some((host, class, job)) = id.and_then(|id| self.jobs.find(id)) else {
                 return Err(ProviderError::no_instance_with(&INSTANCE_ID));
             };
-            method_result(host, class, &job).await
+            Ok(method_result(host, &host.info().await?, class, &job))
         })
     }
 }

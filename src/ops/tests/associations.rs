@@ -1,6 +1,8 @@
 //! Associators, AssociatorNames, References, ReferenceNames on instances, and associations as
 //! instances.
 
+use std::collections::VecDeque;
+
 use super::*;
 use crate::cim::{AssociationFilter, ClassPath, KeyValue, ListKind, ObjectPath};
 
@@ -287,4 +289,159 @@ async fn what_vanishes_between_link_and_look_is_left_out() {
         options: InstanceOptions::default(),
     };
     assert_eq!(paths(run(&server, operation).await).len(), 1);
+}
+
+/// What is found at one search: guests, and whether the hypervisor is there to the end.
+type Search = (&'static [&'static str], bool);
+
+fn unless_gone(there: bool) -> Result<(), ProviderError> {
+    let gone = || ProviderError::Unreachable("libvirtd has gone".to_owned());
+    if there { Ok(()) } else { Err(gone()) }
+}
+
+/// Guests, and the host's links to them, of a hypervisor that comes and goes: each search gives the next
+/// of the answers.
+struct Fading {
+    class: CimName,
+    ends: [End; 2],
+    answers: Mutex<VecDeque<Search>>,
+    as_paths: bool,
+}
+
+impl Fading {
+    fn answer(&self) -> Search {
+        self.answers.lock().unwrap().pop_front().expect("no more is asked")
+    }
+}
+
+impl AssociationProvider for Fading {
+    fn class(&self) -> &CimName {
+        &self.class
+    }
+
+    fn ends(&self) -> &[End; 2] {
+        &self.ends
+    }
+
+    fn links<'a>(
+        &'a self,
+        _source: &'a Instance,
+        _role: &'a CimName,
+        sink: &'a mut dyn Sink<Link>,
+    ) -> Outcome<'a, ()> {
+        Box::pin(async move {
+            let (guests, there) = self.answer();
+            for name in guests {
+                let guest = guest("KVM", name);
+                let far = match self.as_paths {
+                    true => Far::Path(test_path(&guest)),
+                    false => Far::Instance(guest),
+                };
+                sink.put(Link { far, properties: Vec::new() }).await?;
+            }
+            unless_gone(there)
+        })
+    }
+}
+
+/// The guests that [`Fading`] knows by name only; each question gets the next of the answers.
+struct Asked(CimName, Mutex<VecDeque<bool>>);
+
+impl InstanceProvider for Asked {
+    fn class(&self) -> &CimName {
+        &self.0
+    }
+
+    fn enumerate<'a>(&'a self, _: &'a mut dyn Sink<Instance>) -> Outcome<'a, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn get<'a>(&'a self, path: &'a InstancePath) -> Outcome<'a, Instance> {
+        let there = self.1.lock().unwrap().pop_front().expect("no more is asked");
+        let found = guest("KVM", path.string_key(&name("Name")).unwrap_or_default());
+        Box::pin(async move { unless_gone(there).map(|()| found) })
+    }
+}
+
+/// A KVM host, another of its class, and what they are linked with.
+fn fading(answers: &[Search], asked: Option<&[bool]>) -> Operations {
+    let end = |role, class| End { role: name(role), classes: vec![name(class)] };
+    let links = Fading {
+        class: name("KVM_HostedDependency"),
+        ends: [end("Dependent", "KVM_HostSystem"), end("Antecedent", "KVM_ComputerSystem")],
+        answers: Mutex::new(answers.iter().copied().collect()),
+        as_paths: asked.is_some(),
+    };
+    server(|registry| {
+        let another = host("KVM").with(name("Name"), "another");
+        let hosts = Shelf::new("KVM_HostSystem", vec![host("KVM"), another]);
+        registry.serve(Space::Virt, Arc::new(hosts)).unwrap();
+        let guests = asked.unwrap_or_default().iter().copied().collect();
+        let guests = Asked(name("KVM_ComputerSystem"), Mutex::new(guests));
+        registry.serve(Space::Virt, Arc::new(guests)).unwrap();
+        registry.associate(Space::Virt, Arc::new(links)).unwrap();
+    })
+}
+
+/// How many are in a list, or that it is refused for being incomplete.
+fn counted(reply: Result<Reply, CimError>) -> Option<usize> {
+    match reply {
+        Ok(reply) => Some(objects(Ok(reply)).len()),
+        Err(error) => {
+            assert_eq!(error.status, StatusCode::Failed);
+            assert_eq!(error.description, "the list is incomplete: libvirtd has gone");
+            None
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_list_is_empty_or_whole_or_refused_when_the_hypervisor_comes_and_goes() {
+    let follow = async |answers: &[Search], asked: Option<&[bool]>| {
+        let operation = Operation::Associators {
+            object: host_path().into(),
+            filter: filter(",,,"),
+            include_qualifiers: false,
+            options: InstanceOptions::default(),
+        };
+        counted(run(&fading(answers, asked), operation).await)
+    };
+    assert_eq!(follow(&[(&["a", "b"], true)], None).await, Some(2));
+    assert_eq!(follow(&[(&[], false)], None).await, Some(0), "it was never there");
+    assert_eq!(follow(&[(&["a"], false)], None).await, None);
+    // Where guests are asked for one by one.
+    let both: &[Search] = &[(&["a", "b"], true)];
+    assert_eq!(follow(both, Some(&[true, true])).await, Some(2));
+    assert_eq!(follow(both, Some(&[false, false])).await, Some(0));
+    assert_eq!(follow(both, Some(&[true, false])).await, None);
+    assert_eq!(follow(both, Some(&[false, true])).await, None);
+}
+
+#[tokio::test]
+async fn associations_as_instances_are_all_there_or_none_of_them() {
+    let enumerate = async |answers: &[Search]| {
+        let class = name("KVM_HostedDependency");
+        let server = fading(answers, None);
+        counted(run(&server, Operation::EnumerateInstanceNames { class }).await)
+    };
+    // Two hosts are looked at, one after the other.
+    assert_eq!(enumerate(&[(&["a"], true), (&["b"], true)]).await, Some(2));
+    assert_eq!(enumerate(&[(&[], false), (&[], false)]).await, Some(0));
+    assert_eq!(enumerate(&[(&["a"], true), (&[], false)]).await, None);
+    assert_eq!(enumerate(&[(&[], false), (&["b"], true)]).await, None);
+}
+
+#[tokio::test]
+async fn instances_are_all_there_or_none_of_them() {
+    let enumerate = async |guests: Vec<Instance>| {
+        let gone = ProviderError::Unreachable("libvirtd has gone".to_owned());
+        let server = server(|registry| {
+            let shelf = Shelf::new("KVM_ComputerSystem", guests).failing(gone);
+            registry.serve(Space::Virt, Arc::new(shelf)).unwrap();
+        });
+        let class = name("KVM_ComputerSystem");
+        counted(run(&server, Operation::EnumerateInstanceNames { class }).await)
+    };
+    assert_eq!(enumerate(Vec::new()).await, Some(0));
+    assert_eq!(enumerate(vec![guest("KVM", "a")]).await, None);
 }
