@@ -236,6 +236,7 @@ fn server_limits(limits: &mut Section<'_>) -> Limits {
     Limits {
         connections: limits.or("connections", defaults.connections),
         connections_per_peer: limits.or("connections-per-peer", defaults.connections_per_peer),
+        local_connections: limits.or("local-connections", defaults.local_connections),
         requests: limits.or("requests", defaults.requests),
         header_size,
         headers: limits.or("headers", defaults.headers),

@@ -19,6 +19,7 @@ mod head;
 mod listener;
 mod options;
 mod peer;
+mod places;
 mod refusal;
 mod server;
 mod service;

@@ -99,10 +99,13 @@ pub enum Workaround {
 /// Every bound of this room. Each is a key of `[limits]` of the same name.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Limits {
-    /// Connections at once; one more is told 503 and closed.
+    /// Connections at once; one more is told 503 and closed, unless one whose peer has not logged in can
+    /// be closed instead.
     pub connections: NonZeroUsize,
     /// Connections at once from one network address.
     pub connections_per_peer: NonZeroUsize,
+    /// Those of the connections that are reserved for unix sockets.
+    pub local_connections: NonZeroUsize,
     /// Operations at once; one more is told 503.
     pub requests: NonZeroUsize,
     /// Bytes of a request's head.
@@ -137,6 +140,7 @@ impl Default for Limits {
         Self {
             connections: count(1024),
             connections_per_peer: count(256),
+            local_connections: count(64),
             requests: count(256),
             // hyper needs a read buffer of 8 KiB at least; Kerberos tickets and long paths fit.
             header_size: count(16 << 10),

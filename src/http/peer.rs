@@ -25,7 +25,8 @@ pub(super) struct Peer {
 /// Whose connections and failed logins count together.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(super) enum Origin {
-    /// An IPv4 address, or the /64 an IPv6 host picks its addresses from.
+    /// An IPv4 address, or the /64 an IPv6 host picks its addresses from; larger networks are counted in
+    /// `places.rs`.
     Network(IpAddr),
     /// A user of this machine.
     User(u32),

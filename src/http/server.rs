@@ -1,18 +1,10 @@
 //! Accepts connections and serves each in a task of its own, within limits; stops in order.
 
-use std::{
-    collections::HashMap,
-    io,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{io, sync::Arc, time::Duration};
 
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
-};
+use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{Instrument, debug, debug_span, warn};
 
@@ -22,6 +14,7 @@ use super::{
     classes::ClassTexts,
     listener::{Accepted, Bound, Listeners},
     peer::{Origin, Peer},
+    places::{Place, Places},
     service::{Service, Shared},
     socket::Socket,
     tls::{Tls, TlsError, common_name},
@@ -67,10 +60,7 @@ pub struct Server {
 struct House {
     shared: Arc<Shared>,
     tls: Option<Tls>,
-    /// One permit for each connection that may be open.
-    connections: Arc<Semaphore>,
-    /// How many connections each origin has open.
-    origins: Mutex<HashMap<Origin, usize>>,
+    places: Places,
     /// For looking up the groups of unix socket peers.
     lookups: Slots,
     tasks: TaskTracker,
@@ -101,13 +91,11 @@ impl Server {
             stopping: CancellationToken::new(),
         });
         let (tasks, kill) = (TaskTracker::new(), CancellationToken::new());
-        let connections = options.limits.connections.get().min(Semaphore::MAX_PERMITS);
         let house = Arc::new(House {
             shared,
             tls: options.tls.as_ref().map(Tls::load).transpose()?,
-            connections: Arc::new(Semaphore::new(connections)),
-            origins: Mutex::default(),
-            lookups: Slots::new(2, connections),
+            places: Places::new(&options.limits),
+            lookups: Slots::new(2, options.limits.connections.get()),
             tasks: tasks.clone(),
             kill: kill.clone(),
         });
@@ -188,7 +176,7 @@ impl House {
                 }
             },
         };
-        let Some(place) = self.place(origin) else {
+        let Some(place) = self.places.take(origin) else {
             static THROTTLE: Throttle = Throttle::new(3, Duration::from_secs(10));
             if let Some(suppressed) = THROTTLE.admit() {
                 warn!(?origin, suppressed, "too many connections, one was turned away");
@@ -198,18 +186,18 @@ impl House {
             }
             return;
         };
-        let house = self.clone();
+        let (house, place) = (self.clone(), Arc::new(place));
         self.tasks.spawn(async move {
             let kill = house.kill.clone();
             tokio::select! {
-                () = house.connection(accepted, https) => {}
+                () = house.connection(accepted, https, place.clone()) => {}
+                () = place.evicted() => debug!(?origin, "a silent connection made room"),
                 () = kill.cancelled() => {}
             }
-            drop(place);
         });
     }
 
-    async fn connection(&self, accepted: Accepted, https: bool) {
+    async fn connection(&self, accepted: Accepted, https: bool, place: Arc<Place>) {
         let (socket, mut peer) = match self.identify(accepted).await {
             Ok(identified) => identified,
             Err(error) => {
@@ -227,8 +215,11 @@ impl House {
             },
             _ => Box::new(socket.clone()),
         };
+        if peer.identity.is_some() {
+            place.keep();
+        }
         let span = debug_span!("connection", peer = %peer.name);
-        self.serve(stream, socket, peer).instrument(span).await;
+        self.serve(stream, socket, peer, place).instrument(span).await;
     }
 
     async fn identify(&self, accepted: Accepted) -> io::Result<(Socket, Peer)> {
@@ -268,13 +259,14 @@ impl House {
         Ok(Box::new(stream))
     }
 
-    async fn serve(&self, stream: Box<dyn Stream>, socket: Socket, peer: Peer) {
+    async fn serve(&self, stream: Box<dyn Stream>, socket: Socket, peer: Peer, place: Arc<Place>) {
         let limits = &self.shared.limits;
         let (wire, handle) = Wire::new(stream, socket, limits);
         let close = CancellationToken::new();
         let service = Service {
             shared: self.shared.clone(),
             peer: Arc::new(peer),
+            place,
             wire: handle,
             close: close.clone(),
         };
@@ -306,37 +298,6 @@ impl House {
         };
         if let Err(error) = result {
             debug!(error = %Chain(&error), "connection ended");
-        }
-    }
-
-    /// A place for one more connection from there, if there is one.
-    fn place(self: &Arc<Self>, origin: Origin) -> Option<Place> {
-        let permit = self.connections.clone().try_acquire_owned().ok()?;
-        let mut origins = self.origins.lock().expect("no holder of this lock panics");
-        let count = origins.entry(origin).or_insert(0);
-        if *count >= self.shared.limits.connections_per_peer.get() {
-            return None;
-        }
-        *count += 1;
-        Some(Place { house: self.clone(), origin, _permit: permit })
-    }
-}
-
-/// The place of one connection; it is free again when dropped.
-struct Place {
-    house: Arc<House>,
-    origin: Origin,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut origins = self.house.origins.lock().expect("no holder of this lock panics");
-        if let Some(count) = origins.get_mut(&self.origin) {
-            *count -= 1;
-            if *count == 0 {
-                origins.remove(&self.origin);
-            }
         }
     }
 }

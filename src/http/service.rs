@@ -30,6 +30,7 @@ use super::{
     classes::ClassTexts,
     head::{self, Announcement, CIM_EXTENSION, Manner},
     peer::Peer,
+    places::Place,
     refusal::{ALLOWED_METHODS, Refusal},
     wire::WireHandle,
 };
@@ -73,6 +74,7 @@ pub(super) struct Shared {
 pub(super) struct Service {
     pub(super) shared: Arc<Shared>,
     pub(super) peer: Arc<Peer>,
+    pub(super) place: Arc<Place>,
     pub(super) wire: WireHandle,
     /// Cancelled when the connection is to be closed after the current answer.
     pub(super) close: CancellationToken,
@@ -129,6 +131,7 @@ impl Service {
             Ok(trusted) => trusted,
             Err(refusal) => return (Err(refusal), Manner::Post),
         };
+        self.place.keep();
         if manner == Manner::Options {
             return (Ok(options()), manner);
         }

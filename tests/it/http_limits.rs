@@ -4,7 +4,7 @@ use std::{os::unix::fs::FileTypeExt, time::Duration};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpSocket, TcpStream, UnixStream},
 };
 use virtcimd::http::{ListenAddress, Listener, Listeners};
@@ -161,20 +161,65 @@ async fn ten_thousand_connections_that_are_left_open_cost_no_more_than_the_limit
     for _ in 0..count {
         clients.push(soon(TcpStream::connect(house.address)).await.unwrap());
     }
-    let mut turned_away = 0;
-    for client in &mut clients[PLACES..] {
-        let mut answer = Vec::new();
-        let _ = soon(client.read_to_end(&mut answer)).await;
-        turned_away += usize::from(answer.starts_with(b"HTTP/1.1 503 "));
+    // Whoever says nothing makes room for the next.
+    for client in &mut clients[..count - PLACES] {
+        assert_eq!(soon(client.read_to_end(&mut Vec::new())).await.unwrap_or(0), 0);
     }
-    assert_eq!(turned_away, count - PLACES);
-    drop(clients);
-    soon(async {
-        while house.ask(request("Now", &[])).await.code() != 200 {
-            tokio::task::yield_now().await;
-        }
+    // Nobody of the others has to go before somebody who has something to say is answered.
+    assert_eq!(house.ask(request("Now", &[])).await.code(), 200);
+}
+
+/// A client whose place is its own, for it was answered.
+async fn known<S: AsyncRead + AsyncWrite + Unpin>(stream: S) -> Client<S> {
+    let mut client = Client::new(stream);
+    client.send(request("Now", &[])).await;
+    assert_eq!(client.answer().await.code(), 200);
+    client
+}
+
+#[tokio::test]
+async fn who_says_nothing_locks_nobody_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("x.sock");
+    let unix = Listener { address: ListenAddress::Unix(path.clone()), may_be_absent: false };
+    let house = start_with_users(|options| {
+        options.limits.connections = 6.try_into().unwrap();
+        options.limits.local_connections = 2.try_into().unwrap();
+        options.listeners.push(unix);
     })
     .await;
+    let login = basic("alice:secret");
+    let with_login = request("Now", &[("Authorization", Some(&login))]);
+    // All places of the network, held by strangers: silent ones, and one with a wrong password.
+    let mut silent = Vec::new();
+    for _ in 0..3 {
+        silent.push(house.connect().await);
+    }
+    let mut wrong = house.connect().await;
+    wrong.send(request("Now", &[("Authorization", Some(&basic("alice:guess")))])).await;
+    assert_eq!(wrong.answer().await.code(), 401);
+    // On this machine nobody notices,
+    let mut root = known(UnixStream::connect(&path).await.unwrap()).await;
+    // and who comes over the network takes the places of the strangers, the oldest first.
+    let mut users = Vec::new();
+    for stranger in silent.iter_mut().chain([&mut wrong]) {
+        let mut user = house.connect().await;
+        user.send(&with_login).await;
+        assert_eq!(user.answer().await.code(), 200);
+        assert!(stranger.is_closed().await);
+        users.push(user);
+    }
+    // Those have the places for themselves, and the two that are left are not for the network.
+    assert_eq!(house.connect().await.answer().await.code(), 503);
+    let _second = known(UnixStream::connect(&path).await.unwrap()).await;
+    let mut third = Client::new(UnixStream::connect(&path).await.unwrap());
+    assert_eq!(third.answer().await.code(), 503);
+    for user in &mut users {
+        user.send(&with_login).await;
+        assert_eq!(user.answer().await.code(), 200);
+    }
+    root.send(request("Now", &[])).await;
+    assert_eq!(root.answer().await.code(), 200);
 }
 
 #[tokio::test]
