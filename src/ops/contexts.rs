@@ -4,7 +4,8 @@
 //! the user, the namespace and the kind of list that opened it, survives the connection it came over,
 //! and ends with its last object, with CloseEnumeration, with an error, or when nobody has asked for
 //! longer than its operation timeout. Pulls on one context wait for each other; closing it wakes a
-//! pull that waits for objects, which then answers PULL_HAS_BEEN_ABANDONED.
+//! pull that waits for objects, which then answers PULL_HAS_BEEN_ABANDONED. Its place is taken before the
+//! search begins that fills it.
 
 use std::{
     collections::HashMap,
@@ -76,9 +77,22 @@ pub(super) struct Contexts {
 
 #[derive(Default)]
 struct Table {
-    entries: Mutex<HashMap<Uuid, Entry>>,
+    rooms: Mutex<Rooms>,
     /// Rung when a deadline may have come nearer.
     changed: Notify,
+}
+
+#[derive(Default)]
+struct Rooms {
+    entries: HashMap<Uuid, Entry>,
+    /// For whom a place is reserved, each as often as there are places.
+    reserved: Vec<String>,
+}
+
+/// A place for an enumeration that is being opened; it is free again when dropped.
+pub(super) struct Reserved {
+    contexts: Contexts,
+    owner: Owner,
 }
 
 struct Entry {
@@ -120,33 +134,17 @@ impl Contexts {
         }
     }
 
-    /// Opens an enumeration and takes its first objects.
+    /// Reserves a place for an enumeration.
     ///
     /// # Errors
-    /// SERVER_LIMITS_EXCEEDED, or the error the stream begins with.
-    pub(super) async fn open(
-        &self,
-        owner: Owner,
-        kind: ListKind,
-        stream: ObjectStream,
-        timeout: Duration,
-        max: u32,
-    ) -> Result<Pulled, CimError> {
-        let id = self.admit(owner, kind, stream, timeout)?;
-        self.take(id, max).await
-    }
-
-    fn admit(
-        &self,
-        owner: Owner,
-        kind: ListKind,
-        stream: ObjectStream,
-        timeout: Duration,
-    ) -> Result<Uuid, CimError> {
-        let mut entries = self.table.lock();
-        let of_user = entries.values().filter(|entry| entry.owner.user == owner.user).count();
+    /// SERVER_LIMITS_EXCEEDED.
+    pub(super) fn reserve(&self, owner: Owner) -> Result<Reserved, CimError> {
+        let mut rooms = self.table.lock();
+        let users = rooms.entries.values().map(|entry| &entry.owner.user).chain(&rooms.reserved);
+        let of_user = users.filter(|user| **user == owner.user).count();
+        let of_all = rooms.entries.len() + rooms.reserved.len();
         for (open, limit, whose) in [
-            (entries.len(), self.limits.contexts, "on this server"),
+            (of_all, self.limits.contexts, "on this server"),
             (of_user, self.limits.contexts_per_user, "for one user"),
         ] {
             if open >= limit {
@@ -156,13 +154,8 @@ impl Contexts {
                 ));
             }
         }
-        let id = Uuid::new_v4();
-        let expires = Some(Instant::now() + timeout);
-        let (stream, closed) = (Arc::new(AsyncMutex::new(stream)), CancellationToken::new());
-        let (pulls, empty_pulls) = (0, 0);
-        let entry = Entry { owner, kind, timeout, pulls, empty_pulls, expires, stream, closed };
-        entries.insert(id, entry);
-        Ok(id)
+        rooms.reserved.push(owner.user.clone());
+        Ok(Reserved { contexts: self.clone(), owner })
     }
 
     /// Takes the next objects of a context.
@@ -181,11 +174,11 @@ impl Contexts {
     ) -> Result<Pulled, CimError> {
         let id = self.find(owner, context, |entry| entry.kind == kind)?;
         self.table.count_empty(id, max)?;
-        self.take(id, max).await
+        let working = Working::begin(&self.table, id).ok_or_else(abandoned)?;
+        self.take(working, max).await
     }
 
-    async fn take(&self, id: Uuid, max: u32) -> Result<Pulled, CimError> {
-        let mut working = Working::begin(&self.table, id).ok_or_else(abandoned)?;
+    async fn take(&self, mut working: Working, max: u32) -> Result<Pulled, CimError> {
         let (stream, closed) = (Arc::clone(&working.stream), working.closed.clone());
         let mut stream = tokio::select! {
             biased;
@@ -217,7 +210,7 @@ impl Contexts {
             return Ok(Pulled { objects, context: None });
         }
         working.undelivered = false;
-        Ok(Pulled { objects, context: Some(id.to_string()) })
+        Ok(Pulled { objects, context: Some(working.id.to_string()) })
     }
 
     /// Closes a context; a pull at work on it is abandoned.
@@ -244,21 +237,10 @@ impl Contexts {
         context: &str,
         fits: impl Fn(&Entry) -> bool,
     ) -> Result<Uuid, CimError> {
-        let invalid = || {
-            let context = shown(context);
-            CimError::new(
-                StatusCode::InvalidEnumerationContext,
-                format!(
-                    "the enumeration context `{context}` is not open for this user, namespace and \
-                     operation"
-                ),
-            )
-        };
-        let id = Uuid::try_parse(context.trim()).map_err(|_| invalid())?;
-        let entries = self.table.lock();
-        match entries.get(&id) {
+        let id = Uuid::try_parse(context.trim()).map_err(|_| invalid(context))?;
+        match self.table.lock().entries.get(&id) {
             Some(entry) if entry.owner == *owner && fits(entry) && !entry.is_expired() => Ok(id),
-            _ => Err(invalid()),
+            _ => Err(invalid(context)),
         }
     }
 
@@ -278,8 +260,56 @@ impl Contexts {
                 () = expiry => {}
             }
         }
-        let all = std::mem::take(&mut *self.table.lock());
+        let all = std::mem::take(&mut self.table.lock().entries);
         all.values().for_each(|entry| entry.closed.cancel());
+    }
+}
+
+impl Reserved {
+    /// Opens the enumeration and takes its first objects. If the caller does not wait for them, it does
+    /// not stay open, for nobody knows it.
+    ///
+    /// # Errors
+    /// The error the stream begins with.
+    pub(super) async fn open(
+        self,
+        kind: ListKind,
+        stream: ObjectStream,
+        timeout: Duration,
+        max: u32,
+    ) -> Result<Pulled, CimError> {
+        let contexts = self.contexts.clone();
+        let mut working = self.admit(kind, stream, timeout);
+        working.undelivered = true;
+        contexts.take(working, max).await
+    }
+
+    fn admit(self, kind: ListKind, stream: ObjectStream, timeout: Duration) -> Working {
+        let table = &self.contexts.table;
+        let (id, closed) = (Uuid::new_v4(), CancellationToken::new());
+        let stream = Arc::new(AsyncMutex::new(stream));
+        let owner = self.owner.clone();
+        let entry = Entry {
+            owner,
+            kind,
+            timeout,
+            pulls: 1,
+            empty_pulls: 0,
+            expires: None,
+            stream: Arc::clone(&stream),
+            closed: closed.clone(),
+        };
+        table.lock().entries.insert(id, entry);
+        Working { table: Arc::clone(table), id, stream, closed, undelivered: false }
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        let mut rooms = self.contexts.table.lock();
+        if let Some(at) = rooms.reserved.iter().position(|user| *user == self.owner.user) {
+            rooms.reserved.swap_remove(at);
+        }
     }
 }
 
@@ -290,15 +320,15 @@ impl Entry {
 }
 
 impl Table {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, Entry>> {
-        // No code panics while it holds the lock; the map is whole in any case.
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, Rooms> {
+        // No code panics while it holds the lock; the maps are whole in any case.
+        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts a pull that asks for no objects.
     fn count_empty(&self, id: Uuid, max: u32) -> Result<(), CimError> {
-        let mut entries = self.lock();
-        let Some(entry) = entries.get_mut(&id) else { return Ok(()) };
+        let mut rooms = self.lock();
+        let Some(entry) = rooms.entries.get_mut(&id) else { return Ok(()) };
         entry.empty_pulls = if max == 0 { entry.empty_pulls.saturating_add(1) } else { 0 };
         if entry.empty_pulls > EMPTY_PULLS {
             let text = format!("{EMPTY_PULLS} pulls asked for no objects: now ask for some");
@@ -308,14 +338,15 @@ impl Table {
     }
 
     fn remove(&self, id: Uuid) {
-        if let Some(entry) = self.lock().remove(&id) {
+        if let Some(entry) = self.lock().entries.remove(&id) {
             entry.closed.cancel();
         }
     }
 
     /// Drops what has expired and tells when the next will.
     fn drop_expired(&self) -> Option<Instant> {
-        let mut entries = self.lock();
+        let mut rooms = self.lock();
+        let entries = &mut rooms.entries;
         entries.retain(|_, entry| {
             let expired = entry.is_expired();
             if expired {
@@ -340,8 +371,8 @@ struct Working {
 
 impl Working {
     fn begin(table: &Arc<Table>, id: Uuid) -> Option<Self> {
-        let mut entries = table.lock();
-        let entry = entries.get_mut(&id)?;
+        let mut rooms = table.lock();
+        let entry = rooms.entries.get_mut(&id)?;
         entry.pulls += 1;
         entry.expires = None;
         let (stream, closed) = (Arc::clone(&entry.stream), entry.closed.clone());
@@ -359,12 +390,22 @@ impl Drop for Working {
         if self.undelivered {
             self.end();
         }
-        if let Some(entry) = self.table.lock().get_mut(&self.id) {
+        if let Some(entry) = self.table.lock().entries.get_mut(&self.id) {
             entry.pulls -= 1;
             entry.expires = (entry.pulls == 0).then(|| Instant::now() + entry.timeout);
         }
         self.table.changed.notify_one();
     }
+}
+
+fn invalid(context: &str) -> CimError {
+    let context = shown(context);
+    CimError::new(
+        StatusCode::InvalidEnumerationContext,
+        format!(
+            "the enumeration context `{context}` is not open for this user, namespace and operation"
+        ),
+    )
 }
 
 fn abandoned() -> CimError {

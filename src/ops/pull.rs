@@ -55,6 +55,8 @@ impl Operations {
             let text = "ContinueOnError is not supported: an enumeration ends with its first error";
             return Err(CimError::new(StatusCode::ContinuationOnErrorNotSupported, text));
         }
+        // Its place comes first: what is refused should not cost a search.
+        let place = self.contexts().reserve(owner)?;
         let mut result_class = None;
         let stream = match source {
             Source::Instances { class, form } => {
@@ -85,7 +87,7 @@ impl Operations {
         };
         // An error before the first object is an ordinary error.
         let stream: ObjectStream = ctx.while_wanted(stream.begin()).await??;
-        let opened = self.contexts().open(owner, kind, stream, timeout, open.max_object_count);
+        let opened = place.open(kind, stream, timeout, open.max_object_count);
         let pulled = ctx.while_wanted(opened).await??;
         Ok(reply(kind, pulled, result_class))
     }

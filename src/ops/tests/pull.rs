@@ -1,6 +1,9 @@
 //! Pulled enumerations.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use super::*;
 use crate::{
@@ -344,4 +347,52 @@ async fn a_client_that_hangs_up_loses_what_it_was_about_to_get() {
         hang_up(open(2)).await;
     }
     pulled(run(&server, open(1)).await);
+}
+
+/// Counts how often it is searched.
+struct Searched {
+    class: CimName,
+    searches: AtomicUsize,
+}
+
+impl InstanceProvider for Searched {
+    fn class(&self) -> &CimName {
+        &self.class
+    }
+
+    fn enumerate<'a>(&'a self, sink: &'a mut dyn Sink<Instance>) -> Outcome<'a, ()> {
+        Box::pin(async move {
+            self.searches.fetch_add(1, Ordering::Relaxed);
+            sink.put(guest("KVM", "a")).await?;
+            sink.put(guest("KVM", "b")).await
+        })
+    }
+
+    fn get<'a>(&'a self, _: &'a InstancePath) -> Outcome<'a, Instance> {
+        Box::pin(async { Err(ProviderError::no_instance()) })
+    }
+}
+
+#[tokio::test]
+async fn an_enumeration_too_many_costs_no_search() {
+    let searched =
+        Arc::new(Searched { class: name("KVM_ComputerSystem"), searches: AtomicUsize::new(0) });
+    let mut registry = Registry::default();
+    registry.serve(Space::Virt, Arc::clone(&searched) as Arc<_>).unwrap();
+    let limits = PullLimits { contexts_per_user: 1, ..PullLimits::default() };
+    let server = Operations::new(Repository::builtin(), registry, limits);
+    let context = pulled(run(&server, open(1)).await).1.expect("there is more");
+    let full = "1 enumerations are open: 1 are allowed for one user";
+    fails(run(&server, open(1)).await, StatusCode::ServerLimitsExceeded, full);
+    assert_eq!(searched.searches.load(Ordering::Relaxed), 1);
+    // What is refused or ends at once leaves the place it was given.
+    assert_eq!(run(&server, close(&context)).await, Ok(Reply::Void));
+    let unknown = Operation::OpenEnumerateInstancePaths {
+        class: name("KVM_Nope"),
+        open: OpenOptions::default(),
+    };
+    fails(run(&server, unknown).await, StatusCode::InvalidClass, "KVM_Nope");
+    for _ in 0..3 {
+        assert_eq!(pulled(run(&server, open(9)).await), (vec!["a".into(), "b".into()], None));
+    }
 }
