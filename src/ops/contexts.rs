@@ -174,7 +174,7 @@ impl Contexts {
     ) -> Result<Pulled, CimError> {
         let id = self.find(owner, context, |entry| entry.kind == kind)?;
         self.table.count_empty(id, max)?;
-        let working = Working::begin(&self.table, id).ok_or_else(abandoned)?;
+        let working = Working::begin(&self.table, id).ok_or_else(|| invalid(context))?;
         self.take(working, max).await
     }
 
@@ -185,6 +185,10 @@ impl Contexts {
             () = closed.cancelled() => return Err(abandoned()),
             stream = stream.lock() => stream,
         };
+        // The pull it waited for may have come to the end.
+        if !working.is_open() {
+            return Err(invalid(&working.id.to_string()));
+        }
         let mut objects = Vec::new();
         while objects.len() < max.min(self.limits.objects) as usize && !stream.is_exhausted() {
             // Nothing is lost if the close wins: the context is gone then.
@@ -379,9 +383,14 @@ impl Working {
         Some(Self { table: Arc::clone(table), id, stream, closed, undelivered: false })
     }
 
-    /// The sequence is over: the context goes.
+    fn is_open(&self) -> bool {
+        self.table.lock().entries.contains_key(&self.id)
+    }
+
+    /// The sequence is over: the context goes. It was not closed, so pulls that wait for this one are not
+    /// abandoned: they come too late.
     fn end(&mut self) {
-        self.table.remove(self.id);
+        self.table.lock().entries.remove(&self.id);
     }
 }
 

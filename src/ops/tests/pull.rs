@@ -323,6 +323,16 @@ async fn a_query_is_pulled_with_its_result_class() {
 }
 
 #[tokio::test]
+async fn a_pull_that_waited_for_the_last_objects_comes_too_late() {
+    let server = guests();
+    let context = pulled(run(&server, open(0)).await).1.expect("nothing was taken");
+    let (first, second) =
+        tokio::join!(run(&server, pull(&context, 10)), run(&server, pull(&context, 10)));
+    assert_eq!(pulled(first), (vec!["a".into(), "b".into(), "c".into()], None));
+    fails(second, GONE.0, GONE.1);
+}
+
+#[tokio::test]
 async fn a_client_that_hangs_up_loses_what_it_was_about_to_get() {
     let class = name("KVM_ComputerSystem");
     let server = server(|registry| registry.serve(Space::Virt, Arc::new(Endless(class))).unwrap());
