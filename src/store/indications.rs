@@ -1,4 +1,4 @@
-//! Indication filters, destinations and subscriptions, and the numbers of what was sent.
+//! Indication filters, destinations and subscriptions.
 
 use rusqlite::params;
 
@@ -32,15 +32,6 @@ pub struct ObjectRow {
     pub key: String,
     /// The object.
     pub body: String,
-}
-
-/// A run of numbers that nobody else gets.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Sequence {
-    /// The context in which the numbers count.
-    pub context: String,
-    /// The first of them.
-    pub first: i64,
 }
 
 impl Store {
@@ -99,42 +90,6 @@ impl Store {
                 Ok(ObjectRow { key: row.get(0)?, body: row.get(1)? })
             })?;
             Ok(rows.collect::<Result<_, _>>()?)
-        })
-        .await
-    }
-
-    /// Takes the next `count` numbers of a destination; `context` is kept if it has none yet. What is
-    /// taken and not used is a gap, never a number used twice.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn take_numbers(
-        &self,
-        destination: String,
-        count: u32,
-        context: String,
-    ) -> Result<Sequence, StoreError> {
-        self.call(move |connection| {
-            let sql = "INSERT INTO sequences (destination, context, next) VALUES (?1, ?2, ?3) \
-                ON CONFLICT (destination) DO UPDATE SET next = next + ?3 RETURNING context, next";
-            let (context, next): (String, i64) = connection
-                .prepare(sql)?
-                .query_row(params![destination, context, count], |row| {
-                    Ok((row.get(0)?, row.get(1)?))
-                })?;
-            Ok(Sequence { context, first: next - i64::from(count) })
-        })
-        .await
-    }
-
-    /// Forgets a destination's numbers.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn forget_numbers(&self, destination: String) -> Result<(), StoreError> {
-        self.call(move |connection| {
-            connection.execute("DELETE FROM sequences WHERE destination = ?", [destination])?;
-            Ok(())
         })
         .await
     }

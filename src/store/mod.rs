@@ -1,4 +1,4 @@
-//! What outlives the process, in SQLite: jobs, subscriptions, sequence numbers.
+//! What outlives the process, in SQLite: jobs and subscriptions.
 //!
 //! One connection lives on one named thread; a [`Store`] is a clonable front that sends it one request
 //! after the other. An answer means that the change is on the disk (WAL, `synchronous = FULL`); an
@@ -25,7 +25,7 @@ use std::{
 };
 
 pub use error::StoreError;
-pub use indications::{ObjectKind, ObjectRow, Sequence};
+pub use indications::{ObjectKind, ObjectRow};
 pub use jobs::{JobRow, Jobs};
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{mpsc, oneshot};

@@ -41,11 +41,6 @@ const SCRIPTS: [&str; 1] = ["
         body TEXT NOT NULL,
         PRIMARY KEY (kind, key)
     ) STRICT, WITHOUT ROWID;
-    CREATE TABLE sequences (
-        destination TEXT NOT NULL PRIMARY KEY,
-        context TEXT NOT NULL,
-        next INTEGER NOT NULL
-    ) STRICT, WITHOUT ROWID;
 "];
 
 /// The newest version.
