@@ -2,13 +2,13 @@
 //!
 //! ```text
 //!   configuration ─▶ listeners ─▶ schema ─▶ store ─▶ connections ─▶ migrations ─▶ providers
-//!     ─▶ operations ─▶ server
+//!     ─▶ subscriptions ─▶ operations ─▶ server
 //! ```
 //!
 //! Addresses come first, because nothing else fails as often or is as cheap to try. The connections
 //! to hypervisors are only begun: the daemon is ready, and says the truth, also while libvirtd is down.
 //! Jobs that an earlier daemon left unfinished go on at once. When the daemon ends it leaves running
-//! migrations as they are: the next one takes them over.
+//! migrations as they are: the next one takes them over. Indications that wait have a moment to be sent.
 //!
 //! Signals: SIGHUP reads users, certificates and the configuration again; SIGTERM and SIGINT let
 //! requests be answered for `daemon.stop-timeout` and end; a second one ends at once.
@@ -40,7 +40,7 @@ use crate::{
         Connection, ConnectionOptions, Connector,
         libvirt::{LibvirtConnector, LibvirtOptions},
     },
-    indications::{self, Subscriptions},
+    indications::{self, Delivery, Subscriptions},
     migration::{Limits, MigrationHandle, Options, Parts},
     ops::{Operations, Registry, RegistryError},
     providers::{self, Host, Migrations, Terms},
@@ -68,6 +68,9 @@ pub enum StartError {
     /// The checks cannot be set up.
     #[error(transparent)]
     Checks(#[from] SetupError),
+    /// Nobody vouches for the listeners of indications.
+    #[error(transparent)]
+    Indications(#[from] indications::SetupError),
     /// Two hypervisors have the same prefix.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -98,8 +101,9 @@ pub struct Daemon {
     /// On which terms guests may leave.
     terms: watch::Sender<Arc<Terms>>,
     migrations: MigrationHandle,
+    subscriptions: Subscriptions,
     store: Store,
-    /// The connections to hypervisors, the migrations and the subscriptions.
+    /// The connections to hypervisors, the migrations, the subscriptions and what is sent for them.
     tasks: TaskTracker,
     stop: CancellationToken,
     stop_timeout: Duration,
@@ -179,16 +183,30 @@ impl Daemon {
         providers::register_jobs(&mut registry, &hosts, &shared)?;
         let server = about(config);
         providers::register_server(&mut registry, &server, &hosts)?;
-        let options = indications::Options { system: server.system, limits: config.indications };
+        let options = delivery_options(config, &server);
         let schema = Arc::clone(&repository);
         let started = Subscriptions::start(store.clone(), schema, options, &tasks, stop.clone());
-        let subscriptions = started.await.map_err(|source| unusable(&config.store_path, source))?;
-        providers::register_subscriptions(&mut registry, &subscriptions)?;
+        let subscriptions = started.await.map_err(|error| no_indications(config, error))?;
+        let limits = &config.indications;
+        providers::register_subscriptions(&mut registry, &server, limits, &subscriptions)?;
+        let schema = Arc::clone(&repository);
+        let delivery = Delivery::start(&subscriptions, schema, &tasks, stop.clone());
+        providers::follow_events(&hosts, &shared, &delivery, &tasks, &stop);
         let operations = Operations::new(repository, registry, config.pull);
         let handler = Arc::new(operations.clone());
         let server = Server::start(listeners, &config.http, config.xml, handler)?;
         let stop_timeout = config.stop_timeout;
-        Ok(Self { server, operations, terms, migrations, store, tasks, stop, stop_timeout })
+        Ok(Self {
+            server,
+            operations,
+            terms,
+            migrations,
+            subscriptions,
+            store,
+            tasks,
+            stop,
+            stop_timeout,
+        })
     }
 
     /// The addresses served; a port of 0 has become a number.
@@ -197,8 +215,8 @@ impl Daemon {
     }
 
     /// Takes over what of a new configuration can change without a restart: checks, destinations, how
-    /// migrations are carried out, and what a refusal is answered with. Reads users and certificates
-    /// again.
+    /// migrations are carried out, what a refusal is answered with, and how indications are sent. Reads
+    /// users and certificates again.
     ///
     /// # Errors
     /// Everything that is wrong; that stays as it was.
@@ -212,6 +230,9 @@ impl Daemon {
             Err(error) => errors.push(error.into()),
         }
         self.migrations.set_options(options(config));
+        if let Err(error) = self.subscriptions.set_delivery(config.delivery.clone()) {
+            errors.push(error.into());
+        }
         if let Err(failures) = self.server.reload() {
             errors.extend(failures.into_iter().map(StartError::from));
         }
@@ -239,6 +260,22 @@ async fn open_store(path: &Path) -> Result<Store, StartError> {
 
 fn unusable(path: &Path, source: StoreError) -> StartError {
     StartError::Store { path: path.to_owned(), source }
+}
+
+fn no_indications(config: &Config, error: indications::SetupError) -> StartError {
+    match error {
+        indications::SetupError::Store(source) => unusable(&config.store_path, source),
+        error @ indications::SetupError::Trust(_) => error.into(),
+    }
+}
+
+/// What clients may ask to be told, and how they are.
+fn delivery_options(config: &Config, server: &providers::Server) -> indications::Options {
+    indications::Options {
+        system: server.system.clone(),
+        limits: config.indications,
+        delivery: config.delivery.clone(),
+    }
 }
 
 /// How migrations are carried out.

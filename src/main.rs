@@ -50,6 +50,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
             StartError::Server(_)
             | StartError::Schema(_)
             | StartError::Checks(SetupError::User(_) | SetupError::Directory { .. })
+            | StartError::Indications(_)
             | StartError::Registry(_),
         ) => exit::CONFIG,
         None if error.is::<ConfigError>() => exit::CONFIG,

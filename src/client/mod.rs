@@ -1,10 +1,11 @@
 //! A CIM-XML client over HTTP, HTTPS or a unix socket: one operation in, one reply out.
 //!
-//! It speaks to any server of DSP0200, not only to ours. What is deliberately absent: retries. An
-//! operation may have begun when its connection breaks, so only a connection that was closed before
-//! anything was sent is opened anew.
+//! It speaks to any server of DSP0200, not only to ours, and to listeners of indications. What is
+//! deliberately absent: retries. An operation may have begun when its connection breaks, so only a
+//! connection that was closed before anything was sent is opened anew. Redirects are never followed.
 
 mod endpoint;
+mod listener;
 mod tls;
 mod transport;
 
@@ -17,6 +18,7 @@ use http_body_util::Full;
 use zeroize::Zeroizing;
 
 pub use endpoint::{Authority, Endpoint, EndpointError, Transport};
+pub use listener::Listener;
 pub use tls::trust;
 pub use transport::ExchangeLimits;
 

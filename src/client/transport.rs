@@ -61,7 +61,11 @@ impl HttpConnection {
             |source: std::io::Error| ClientError::Unreachable { url: endpoint.to_string(), source };
         let connecting = async {
             let stream = connect(endpoint, tls).await.map_err(unreachable)?;
-            http1::handshake(TokioIo::new(stream))
+            http1::Builder::new()
+                // pywbem's listener breaks a line in a header of its errors.
+                .ignore_invalid_headers_in_responses(true)
+                .allow_obsolete_multiline_headers_in_responses(true)
+                .handshake(TokioIo::new(stream))
                 .await
                 .map_err(|source| ClientError::Http { url: endpoint.to_string(), source })
         };

@@ -12,6 +12,7 @@ mod hosts;
 mod network;
 mod problem;
 mod section;
+mod subscriptions;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -62,6 +63,8 @@ pub struct Config {
     pub jobs_history: Duration,
     /// `[indications]`: how many objects there may be.
     pub indications: indications::Limits,
+    /// `[indications]`: how indications are sent.
+    pub delivery: indications::DeliveryOptions,
     /// `compatibility.check-failure`.
     pub check_failure: CheckFailure,
     /// How much one request may ask of the decoder: `limits.body-size`, `xml-depth` and so on.
@@ -208,6 +211,7 @@ fn read(root: &Table, problems: &Problems) -> Config {
     let http = network::read(&mut root, &mut limits, &mut compatibility, &runtime_directory);
     let (checks, check_levels) = checks::read(&mut root, &mut limits, &runtime_directory);
     let (jobs_keep, jobs_history) = jobs(&mut root);
+    let (indications, delivery) = subscriptions::read(&mut root, http.allow_cleartext);
     let config = Config {
         xml: xml_limits(&mut limits, http.limits.body_size.get()),
         pull: pull_limits(&mut limits),
@@ -218,7 +222,8 @@ fn read(root: &Table, problems: &Problems) -> Config {
         migration: hosts::migration(&mut root),
         jobs_keep,
         jobs_history,
-        indications: indication_limits(&mut root),
+        indications,
+        delivery,
         check_failure: compatibility.or("check-failure", CheckFailure::Verdict),
         schema_directories: schema(&mut root),
         store_path: store(&mut root),
@@ -273,18 +278,6 @@ fn jobs(root: &mut Section<'_>) -> (Duration, Duration) {
     let history = jobs.or("history", defaults.history);
     jobs.finish();
     (keep, history)
-}
-
-fn indication_limits(root: &mut Section<'_>) -> indications::Limits {
-    let mut section = root.section("indications");
-    let defaults = indications::Limits::default();
-    let limits = indications::Limits {
-        filters: count(&mut section, "max-filters", defaults.filters),
-        destinations: count(&mut section, "max-destinations", defaults.destinations),
-        subscriptions: count(&mut section, "max-subscriptions", defaults.subscriptions),
-    };
-    section.finish();
-    limits
 }
 
 fn schema(root: &mut Section<'_>) -> Vec<PathBuf> {

@@ -129,6 +129,15 @@ fn every_key_of_the_design_is_understood() {
         check-failure = "error"
         [indications]
         max-filters = 7
+        max-queued = 8
+        retry-attempts = 0
+        retry-interval = "1s"
+        removal-action = "disable"
+        removal-interval = "1h"
+        connect-timeout = "2s"
+        answer-timeout = "3s"
+        allow-cleartext = true
+        ca = "/listeners.pem"
         [limits]
         connections = 10
         body-size = "1 MiB"
@@ -151,6 +160,11 @@ fn every_key_of_the_design_is_understood() {
     );
     assert_eq!(config.hypervisors[1].prefix, Prefix::Xen);
     assert_eq!((config.indications.filters, config.indications.destinations), (7, 1000));
+    let delivery = &config.delivery;
+    assert_eq!((delivery.queued, delivery.attempts), (8, 0));
+    assert_eq!(delivery.removal, indications::RemovalAction::Disable);
+    assert!(delivery.allow_cleartext);
+    assert_eq!(delivery.ca.as_deref(), Some(Path::new("/listeners.pem")));
     assert_eq!(config.checks.timeouts["20-storage"], Duration::from_secs(60));
     assert_eq!(config.check_levels, Levels::new([("VMC007", Level::Off)]).unwrap());
     assert_eq!(config.checks.limits.open_files, Some(64));
@@ -360,6 +374,7 @@ fn the_command_line_wins() {
     let config = load_text(text, &[], &overrides).unwrap();
     assert_eq!(addresses(&config), ["http 127.0.0.1:0", "http [::1]:80", "unix /x.sock"]);
     assert!(config.http.allow_cleartext);
+    assert!(config.delivery.allow_cleartext, "as clients, so listeners");
     assert_eq!(config.checks.directory, Path::new("/e"));
     assert_eq!(config.checks.timeout, Duration::from_secs(7));
     assert_eq!(config.hypervisors.len(), 1);
@@ -367,6 +382,21 @@ fn the_command_line_wins() {
     let overrides = Overrides { listen: vec!["nowhere".into()], ..Overrides::default() };
     let problems = load_text("", &[], &overrides).unwrap_err();
     assert!(problems.len() == 1 && problems[0].starts_with("--listen: "), "{problems:?}");
+}
+
+#[test]
+fn listeners_may_need_more_than_clients_and_less() {
+    assert!(!good("").delivery.allow_cleartext);
+    let stricter =
+        good("[listen]\nallow-cleartext = true\n[indications]\nallow-cleartext = false\n");
+    assert!(!stricter.delivery.allow_cleartext);
+    assert!(good("[indications]\nallow-cleartext = true\n").delivery.allow_cleartext);
+    let text = "[indications]\nretry-attempts = 70000\n";
+    let most = "virtcimd.toml:2: indications.retry-attempts: expected a number from 0 to 65535, \
+                found 70000";
+    bad(text, most);
+    let zero = "virtcimd.toml:2: indications.retry-interval must be greater than 0";
+    bad("[indications]\nretry-interval = \"0s\"\n", zero);
 }
 
 #[test]

@@ -58,6 +58,15 @@ impl FromNode for u32 {
     }
 }
 
+impl FromNode for u16 {
+    fn from_node(node: &Node) -> Result<Self, String> {
+        let number = u32::from_node(node)?;
+        let most = Self::MAX;
+        Self::try_from(number)
+            .map_err(|_| format!("expected a number from 0 to {most}, found {number}"))
+    }
+}
+
 impl FromNode for NonZeroUsize {
     /// A number or a limit: 0 never means "none" or "unlimited".
     fn from_node(node: &Node) -> Result<Self, String> {

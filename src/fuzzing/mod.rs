@@ -17,7 +17,10 @@ use crate::{
     },
     query::{self, Filter, Language},
     repository::Repository,
-    xml::{Limits, RequestBody, RequestMessage, decode_request, embedded, encode_request},
+    xml::{
+        Limits, RequestBody, RequestMessage, decode_export_reply, decode_request, embedded,
+        encode_request,
+    },
 };
 
 /// Bounds that an input of the fuzzer's size does not reach.
@@ -31,6 +34,8 @@ const WIDE: Limits = Limits {
 
 /// A request of any bytes; what it asks survives being encoded.
 pub fn cim_xml_request(bytes: &[u8]) {
+    // What a listener answers is a stranger's, too.
+    let _ = decode_export_reply(bytes, &WIDE);
     let within_limits = decode_request(bytes, &Limits::default());
     let Ok(message) = decode_request(bytes, &WIDE) else {
         assert!(within_limits.is_err(), "less is allowed, but not refused");

@@ -4,8 +4,11 @@ use std::net::Ipv6Addr;
 
 use http::Uri;
 
-use super::{SubscriptionError, complete_keys, number, required, unset};
-use crate::cim::{CimName, Instance};
+use super::{SubscriptionError, complete_keys, delivery::is_private, number, required, unset};
+use crate::{
+    cim::{CimName, Instance},
+    client::Endpoint,
+};
 
 /// The longest URL.
 const MAX_URL: usize = 1024;
@@ -13,7 +16,7 @@ const MAX_URL: usize = 1024;
 /// Values of PersistenceType.
 const OTHER: i128 = 1;
 const PERMANENT: u16 = 2;
-const TRANSIENT: i128 = 3;
+pub(super) const TRANSIENT: i128 = 3;
 
 /// The value of Protocol that says CIM-XML.
 const CIM_XML: i128 = 2;
@@ -22,6 +25,7 @@ const CIM_XML: i128 = 2;
 pub(super) fn complete(
     mut destination: Instance,
     system: &str,
+    allow_cleartext: bool,
 ) -> Result<Instance, SubscriptionError> {
     complete_keys(&mut destination, system)?;
     for credential in ["username", "password"] {
@@ -45,15 +49,23 @@ pub(super) fn complete(
         }
     }
     let url = required(&destination, "Destination")?.trim().to_owned();
-    if let Err(rule) = check_url(&url) {
+    if let Err(rule) = check_url(&url).and_then(|listener| check_way(&listener, allow_cleartext)) {
         return Err(SubscriptionError::value("Destination", rule, &url));
     }
     destination.set(CimName::literal("Destination"), url);
     Ok(destination)
 }
 
-/// Says what is wrong with the URL of a listener.
-fn check_url(url: &str) -> Result<(), &'static str> {
+/// Who guests are and what becomes of them is not for everybody on the way.
+fn check_way(listener: &Endpoint, allow_cleartext: bool) -> Result<(), &'static str> {
+    if allow_cleartext || is_private(listener) {
+        return Ok(());
+    }
+    Err("must begin with https:// or be on this machine (indications.allow-cleartext is false)")
+}
+
+/// The listener at that URL, or what is wrong with it.
+fn check_url(url: &str) -> Result<Endpoint, &'static str> {
     if url.len() > MAX_URL {
         return Err("has at most 1024 bytes");
     }
@@ -82,7 +94,7 @@ fn check_url(url: &str) -> Result<(), &'static str> {
     if !port.is_empty() && !port.strip_prefix(':').is_some_and(is_port) {
         return Err("must name a port from 1 to 65535");
     }
-    Ok(())
+    Endpoint::parse(url).map_err(|_| "must be a URL")
 }
 
 #[cfg(test)]
@@ -91,7 +103,7 @@ mod tests {
 
     #[track_caller]
     fn check(url: &str, expected: Result<(), &str>) {
-        assert_eq!(check_url(url), expected, "{url:?}");
+        assert_eq!(check_url(url).map(drop), expected, "{url:?}");
     }
 
     #[test]
@@ -101,6 +113,28 @@ mod tests {
         check("http://[::1]:8000/a/path?with=query", Ok(()));
         check("http://localhost:8001/CIMListener/x", Ok(()));
         check(&format!("http://h/{}", "x".repeat(MAX_URL - 9)), Ok(()));
+    }
+
+    #[track_caller]
+    fn check_cleartext(url: &str, is_private: bool) {
+        let listener = check_url(url).expect("a URL");
+        assert_eq!(check_way(&listener, true), Ok(()), "{url}");
+        assert_eq!(check_way(&listener, false).is_ok(), is_private, "{url}");
+    }
+
+    #[test]
+    fn what_others_could_read_is_sent_only_if_that_is_allowed() {
+        check_cleartext("https://listener.example.org", true);
+        check_cleartext("http://127.0.0.1:5990", true);
+        check_cleartext("http://127.8.9.10:5990/x", true);
+        check_cleartext("http://[::1]:5990", true);
+        check_cleartext("http://[::ffff:127.0.0.1]:5990", true);
+        check_cleartext("http://LocalHost:8000", true);
+        check_cleartext("http://localhost.example.org:8000", false);
+        check_cleartext("http://listener.example.org", false);
+        check_cleartext("http://192.0.2.1:5990", false);
+        check_cleartext("http://[2001:db8::1]:5990", false);
+        check_cleartext("http://0.0.0.0:5990", false);
     }
 
     #[test]
@@ -113,6 +147,7 @@ mod tests {
         check("http:///x", Err("must be a URL"));
         check("http://a b/", Err("must be a URL"));
         check("http://host\r\nX: y/", Err("must be a URL"));
+        check("http://host?query", Err("must be a URL"));
         check("http://user:secret@host/", Err("must not name a user"));
         check("http://ho$t/", Err("must name a host or an address, IPv6 in brackets"));
         check("http://-oProxy/", Err("must name a host or an address, IPv6 in brackets"));

@@ -1,6 +1,6 @@
 //! Why filters, destinations and subscriptions are not made, changed or deleted.
 
-use crate::{cim::CimName, query::QueryError, store::StoreError};
+use crate::{cim::CimName, client::ClientError, query::QueryError, store::StoreError};
 
 /// How much of a wrong value a message repeats.
 const MAX_SHOWN: usize = 64;
@@ -87,6 +87,17 @@ pub enum SubscriptionError {
     /// The server is ending.
     #[error("the server is shutting down")]
     Closed,
+}
+
+/// Why the room can't be opened, or not be changed.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The objects of an earlier daemon can't be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The authorities that vouch for listeners can't be read.
+    #[error("listeners of indications cannot be verified")]
+    Trust(#[from] ClientError),
 }
 
 impl SubscriptionError {

@@ -3,14 +3,15 @@
 //!
 //! ```text
 //! client ──create, modify, delete──▶ Subscriptions ──▶ Runner ──rules──▶ store ──▶ Objects (watch)
+//! event ──tell──▶ Delivery ──matches, queues, sends──▶ listener
 //! ```
 //!
 //! One task owns the objects: it judges a change, stores it, and only then shows it. Everybody else
 //! reads a snapshot. The rules stand in `filter.rs`, `destination.rs` and `subscription.rs`, those
-//! between objects and the limits in `runner.rs`.
-//!
-//! What is deliberately absent: delivery. A subscription is kept and says that nothing is sent for it.
+//! between objects and the limits in `runner.rs`. How what happens gets to those who asked for it stands
+//! in `delivery/`.
 
+mod delivery;
 mod destination;
 mod error;
 mod filter;
@@ -20,12 +21,16 @@ mod subscription;
 #[cfg(test)]
 mod tests;
 
-pub use error::SubscriptionError;
+pub use delivery::{Delivery, DeliveryOptions, Event, RemovalAction};
+pub use error::{SetupError, SubscriptionError};
 pub use objects::Objects;
 pub use runner::{Limits, Options, Subscriptions};
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use crate::{
-    cim::{CimName, Instance, InstancePath, Value},
+    cim::{CimName, DateTime, Instance, InstancePath, Scalar, Value},
+    repository::Repository,
     store::ObjectKind,
 };
 
@@ -100,6 +105,11 @@ impl Identity {
         ))
     }
 
+    /// What an administrator knows a filter or a destination by.
+    fn name(&self) -> &str {
+        self.0.rsplit('\n').next().unwrap_or_default()
+    }
+
     /// Keys have no control characters, so line breaks keep them apart.
     fn named(class: &CimName, [system_class, system, name]: [&str; 3]) -> Self {
         let scope = format!("{class}\n{system_class}\n{system}").to_ascii_lowercase();
@@ -109,6 +119,26 @@ impl Identity {
     fn binding(filter: &Self, destination: &Self) -> Self {
         Self(format!("{}\n\n{}", filter.0, destination.0))
     }
+}
+
+/// Now, as CIM writes it.
+pub fn now() -> DateTime {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let micros = i64::try_from(since.as_micros()).unwrap_or(i64::MAX);
+    DateTime::timestamp(micros, 0)
+        .unwrap_or_else(|| DateTime::timestamp(0, 0).expect("1970 is a year"))
+}
+
+/// The instance with all properties of its class, and so the instances that it embeds.
+fn complete(instance: Instance, repository: &Repository) -> Instance {
+    let mut instance = repository.complete(instance.clone()).unwrap_or(instance);
+    for property in &mut instance.properties {
+        if let Some(Value::Scalar(Scalar::EmbeddedInstance(embedded))) = &mut property.value {
+            let inner = std::mem::replace(&mut **embedded, Instance::new(SUBSCRIPTION));
+            **embedded = complete(inner, repository);
+        }
+    }
+    instance
 }
 
 /// The non-empty text in a property.

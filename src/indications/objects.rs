@@ -3,11 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    CREATION_CLASS_NAME, FILTER_ROLE, HANDLER_ROLE, Identity, NAME, SYSTEM_CREATION_CLASS_NAME,
-    SYSTEM_NAME, subscription,
+    CREATION_CLASS_NAME, FILTER_ROLE, HANDLER_ROLE, Identity, NAME, SUBSCRIPTION,
+    SYSTEM_CREATION_CLASS_NAME, SYSTEM_NAME, subscription,
 };
 use crate::{
-    cim::{CimName, Instance, InstancePath, Value},
+    cim::{CimName, Instance, InstancePath, KeyValue, Value},
     store::ObjectKind,
 };
 
@@ -56,8 +56,20 @@ impl Objects {
         })
     }
 
-    /// The path of a filter or a destination.
+    /// All subscriptions.
+    pub(super) fn subscriptions(&self) -> impl Iterator<Item = (&Identity, &Instance)> {
+        self.subscriptions.iter().map(|(identity, it)| (identity, &**it))
+    }
+
+    /// The path of a filter, a destination or a subscription.
     pub(super) fn path(instance: &Instance) -> InstancePath {
+        if instance.class == SUBSCRIPTION {
+            let keys = [FILTER_ROLE, HANDLER_ROLE].into_iter().filter_map(|role| {
+                let end = instance.value(&role)?.as_reference()?.clone();
+                Some((role, KeyValue::Reference(Box::new(end))))
+            });
+            return InstancePath::new(SUBSCRIPTION, keys);
+        }
         let keys = [SYSTEM_CREATION_CLASS_NAME, SYSTEM_NAME, CREATION_CLASS_NAME, NAME];
         let keys = keys.map(|key| {
             let value = instance.value(&key).and_then(Value::as_str).unwrap_or_default().to_owned();

@@ -1,20 +1,19 @@
 //! The task that owns the objects, and the handle to it.
 
-use std::{
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, warn};
 
 use super::{
-    FILTER_ROLE, HANDLER_ROLE, Identity, Objects, SubscriptionError, destination, filter, kind_of,
-    subscription,
+    DeliveryOptions, FILTER_ROLE, HANDLER_ROLE, Identity, Objects, SetupError, SubscriptionError,
+    delivery::Terms,
+    destination, filter, kind_of, now, number,
+    subscription::{self, DISABLED, STATE},
 };
 use crate::{
-    cim::{DateTime, Instance, InstancePath, Property},
+    cim::{Instance, InstancePath, ObjectPath, Property, Value},
     repository::Repository,
     store::{ObjectKind, ObjectRow, Store, StoreError},
     xml,
@@ -50,6 +49,8 @@ pub struct Options {
     pub system: String,
     /// How many objects there may be.
     pub limits: Limits,
+    /// How indications are sent.
+    pub delivery: DeliveryOptions,
 }
 
 /// Reads and changes filters, destinations and subscriptions. Clones share them.
@@ -57,6 +58,7 @@ pub struct Options {
 pub struct Subscriptions {
     changes: mpsc::Sender<Order>,
     objects: watch::Receiver<Arc<Objects>>,
+    terms: Arc<watch::Sender<Arc<Terms>>>,
 }
 
 /// A change, and who waits for what comes of it.
@@ -75,19 +77,47 @@ impl Subscriptions {
     /// Reads what an earlier process left in the store, and begins to take changes.
     ///
     /// # Errors
-    /// [`StoreError`] if the store cannot be read.
+    /// [`SetupError`] if the store, or a file that the options name, cannot be read.
     pub async fn start(
         store: Store,
         repository: Arc<Repository>,
         options: Options,
         tasks: &TaskTracker,
         stop: CancellationToken,
-    ) -> Result<Self, StoreError> {
+    ) -> Result<Self, SetupError> {
+        let Options { system, limits, delivery } = options;
+        let terms = Arc::new(watch::Sender::new(Arc::new(Terms::read(delivery)?)));
         let objects = load(&store).await?;
         let (shown, objects) = watch::channel(Arc::new(objects));
         let (changes, orders) = mpsc::channel(QUEUE);
-        tasks.spawn(Runner { store, repository, options, shown }.run(orders, stop));
-        Ok(Self { changes, objects })
+        let current = terms.subscribe();
+        let runner = Runner { store, repository, system, limits, terms: current, shown };
+        tasks.spawn(runner.run(orders, stop));
+        Ok(Self { changes, objects, terms })
+    }
+
+    /// Changes how indications are sent, from the next attempt on.
+    ///
+    /// # Errors
+    /// [`SetupError`] if a file that the options name cannot be read; then all stays as it was.
+    pub fn set_delivery(&self, options: DeliveryOptions) -> Result<(), SetupError> {
+        self.terms.send_replace(Arc::new(Terms::read(options)?));
+        Ok(())
+    }
+
+    /// How indications are sent.
+    pub fn delivery(&self) -> DeliveryOptions {
+        self.terms().options.clone()
+    }
+
+    /// The same, with what was read because of it.
+    pub(super) fn terms(&self) -> Arc<Terms> {
+        Arc::clone(&self.terms.borrow())
+    }
+
+    /// What there is, now and from now on.
+    pub(super) fn watch(&self) -> watch::Receiver<Arc<Objects>> {
+        self.objects.clone()
     }
 
     /// What there is now.
@@ -123,6 +153,34 @@ impl Subscriptions {
         self.order(Change::Delete(path)).await.map(drop)
     }
 
+    /// Lets nothing be sent for a subscription until somebody enables it.
+    ///
+    /// # Errors
+    /// [`SubscriptionError`].
+    pub(super) async fn disable(&self, subscription: &Instance) -> Result<(), SubscriptionError> {
+        let path = Objects::path(subscription);
+        let disabled = Instance::new(path.class.clone()).with(STATE, DISABLED);
+        self.modify(path, disabled.properties).await
+    }
+
+    /// Deletes a subscription, and with the last one to a transient destination the destination: nobody
+    /// else would.
+    ///
+    /// # Errors
+    /// [`SubscriptionError`].
+    pub(super) async fn remove(&self, subscription: &Instance) -> Result<(), SubscriptionError> {
+        self.delete(Objects::path(subscription)).await?;
+        let objects = self.objects();
+        let handler = subscription.value(&HANDLER_ROLE).and_then(Value::as_reference);
+        let Some(path) = handler.and_then(ObjectPath::instance) else { return Ok(()) };
+        let Some(destination) = objects.at(path) else { return Ok(()) };
+        let is_transient = number(destination, "PersistenceType") == Some(destination::TRANSIENT);
+        if is_transient && objects.subscriptions_of(destination, &HANDLER_ROLE).next().is_none() {
+            self.delete(path.clone()).await?;
+        }
+        Ok(())
+    }
+
     async fn order(&self, change: Change) -> Result<Instance, SubscriptionError> {
         let (done, result) = oneshot::channel();
         let sent = self.changes.send(Order { change, done }).await;
@@ -134,7 +192,9 @@ impl Subscriptions {
 struct Runner {
     store: Store,
     repository: Arc<Repository>,
-    options: Options,
+    system: String,
+    limits: Limits,
+    terms: watch::Receiver<Arc<Terms>>,
     shown: watch::Sender<Arc<Objects>>,
 }
 
@@ -198,10 +258,11 @@ impl Runner {
         objects: &Objects,
     ) -> Result<Instance, SubscriptionError> {
         match kind {
-            ObjectKind::Filter => {
-                filter::complete(instance, &self.options.system, &self.repository)
+            ObjectKind::Filter => filter::complete(instance, &self.system, &self.repository),
+            ObjectKind::Destination => {
+                let allow_cleartext = self.terms.borrow().options.allow_cleartext;
+                destination::complete(instance, &self.system, allow_cleartext)
             }
-            ObjectKind::Destination => destination::complete(instance, &self.options.system),
             ObjectKind::Subscription => subscription::complete(instance, before, objects, now()),
         }
     }
@@ -212,7 +273,7 @@ impl Runner {
         made: &Instance,
         objects: &Objects,
     ) -> Result<(), SubscriptionError> {
-        let limits = &self.options.limits;
+        let limits = &self.limits;
         let (limit, name) = match kind {
             ObjectKind::Filter => (limits.filters, "max-filters"),
             ObjectKind::Destination => (limits.destinations, "max-destinations"),
@@ -293,11 +354,4 @@ async fn load(store: &Store) -> Result<Objects, StoreError> {
         }
     }
     Ok(objects)
-}
-
-fn now() -> DateTime {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let micros = i64::try_from(since.as_micros()).unwrap_or(i64::MAX);
-    DateTime::timestamp(micros, 0)
-        .unwrap_or_else(|| DateTime::timestamp(0, 0).expect("1970 is a year"))
 }

@@ -10,12 +10,11 @@ use crate::{
 
 const START: CimName = CimName::literal("SubscriptionStartTime");
 const CHANGE: CimName = CimName::literal("TimeOfLastStateChange");
-const STATE: CimName = CimName::literal("SubscriptionState");
+pub(super) const STATE: CimName = CimName::literal("SubscriptionState");
 
 /// Values of SubscriptionState.
-const OTHER: u16 = 1;
 const ENABLED: u16 = 2;
-const DISABLED: u16 = 4;
+pub(super) const DISABLED: u16 = 4;
 
 /// A subscription as its client asked for it, completed, if it follows the rules. `before` is what it
 /// was.
@@ -97,21 +96,14 @@ fn stamp(subscription: &mut Instance, before: Option<&Instance>, now: DateTime) 
     subscription.set(CHANGE, changed);
 }
 
-/// What clients see of a subscription beside its references. Enabled is what its client asked for; as
-/// long as nothing is sent, it does not say that it is.
+/// Whether anything is sent for it.
+pub(super) fn is_enabled(subscription: &Instance) -> bool {
+    number(subscription, "SubscriptionState") == Some(i128::from(ENABLED))
+}
+
+/// What clients see of a subscription beside its references.
 pub(super) fn shown(subscription: &Instance) -> Vec<(CimName, Value)> {
     let is_shown = |it: &&Property| it.name != FILTER_ROLE && it.name != HANDLER_ROLE;
-    let mut properties: Vec<(CimName, Value)> = subscription
-        .properties
-        .iter()
-        .filter(is_shown)
-        .filter_map(|it| Some((it.name.clone(), it.value.clone()?)))
-        .collect();
-    if number(subscription, "SubscriptionState") == Some(i128::from(ENABLED)) {
-        properties.retain(|(name, _)| *name != STATE);
-        properties.push((STATE, OTHER.into()));
-        let text = "Stored; this server does not send indications";
-        properties.push((CimName::literal("OtherSubscriptionState"), text.into()));
-    }
-    properties
+    let shown = subscription.properties.iter().filter(is_shown);
+    shown.filter_map(|it| Some((it.name.clone(), it.value.clone()?))).collect()
 }

@@ -6,7 +6,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::*;
 use crate::{
-    cim::{KeyValue, ObjectPath, Property},
+    cim::{ObjectPath, Property},
     repository::Repository,
     store::Store,
 };
@@ -30,7 +30,8 @@ impl World {
     async fn limited(directory: &Path, limits: Limits) -> Self {
         let store = Store::open(&directory.join("store.db")).await.unwrap();
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let options = Options { system: "host.example".to_owned(), limits };
+        let delivery = DeliveryOptions::default();
+        let options = Options { system: "host.example".to_owned(), limits, delivery };
         let schema = Repository::builtin();
         let started =
             Subscriptions::start(store.clone(), schema, options, &tasks, stop.clone()).await;
@@ -46,20 +47,12 @@ impl World {
 
     async fn make(&self, instance: Instance) -> InstancePath {
         let made = self.subscriptions.create(instance).await.unwrap();
-        if made.class == SUBSCRIPTION { path_of_binding(&made) } else { Objects::path(&made) }
+        Objects::path(&made)
     }
 
     async fn refused(&self, instance: Instance) -> String {
         self.subscriptions.create(instance).await.unwrap_err().to_string()
     }
-}
-
-fn path_of_binding(made: &Instance) -> InstancePath {
-    let keys = [FILTER_ROLE, HANDLER_ROLE].map(|role| {
-        let end = made.value(&role).and_then(Value::as_reference).unwrap().clone();
-        (role, KeyValue::Reference(Box::new(end)))
-    });
-    InstancePath::new(SUBSCRIPTION, keys)
 }
 
 fn filter(title: &str) -> Instance {
@@ -114,7 +107,7 @@ async fn keys_and_defaults_are_filled_in_and_outlive_the_process() {
 }
 
 #[tokio::test]
-async fn a_subscription_does_not_claim_that_something_is_sent() {
+async fn a_subscription_says_whether_it_is_enabled_and_since_when() {
     let directory = tempfile::tempdir().unwrap();
     let world = World::open(directory.path()).await;
     let filter = world.make(filter("f")).await;
@@ -126,18 +119,21 @@ async fn a_subscription_does_not_claim_that_something_is_sent() {
             objects.subscriptions_of(objects.at(&filter).unwrap(), &FILTER_ROLE).next().unwrap();
         let find = |it: &str| properties.iter().find(|(property, _)| *property == name(it));
         let state = find("SubscriptionState").and_then(|(_, value)| value.as_integer());
-        (state, find("OtherSubscriptionState").is_some(), find("TimeOfLastStateChange").cloned())
+        (state, find("TimeOfLastStateChange").cloned())
     };
-    let (asked, says_why, began) = state(&world);
-    assert_eq!((asked, says_why), (Some(1), true));
-    let disable = Instance::new(SUBSCRIPTION).with(name("SubscriptionState"), 4_u16);
-    world.subscriptions.modify(path.clone(), disable.properties).await.unwrap();
-    let (asked, says_why, changed) = state(&world);
-    assert_eq!((asked, says_why), (Some(4), false));
-    assert_ne!(began, changed);
+    let (asked, began) = state(&world);
+    assert_eq!(asked, Some(2));
     let info = Instance::new(SUBSCRIPTION).with(name("SubscriptionInfo"), "x");
-    world.subscriptions.modify(path, info.properties).await.unwrap();
-    assert_eq!(state(&world).2, changed, "the state did not change");
+    world.subscriptions.modify(path.clone(), info.properties).await.unwrap();
+    assert_eq!(state(&world).1, began, "the state did not change");
+    let objects = world.subscriptions.objects();
+    let subscription = objects.subscriptions().next().unwrap().1;
+    world.subscriptions.disable(subscription).await.unwrap();
+    let (asked, changed) = state(&world);
+    assert_eq!(asked, Some(4));
+    assert_ne!(began, changed);
+    world.subscriptions.remove(subscription).await.unwrap();
+    assert!(world.subscriptions.objects().at(&destination).is_some(), "it is permanent");
     world.close().await;
 }
 
@@ -228,6 +224,7 @@ async fn what_is_wrong_is_named() {
         (filter("x").with(name("TemplateVariable"), vec!["a".to_owned()]), "TemplateVariable"),
         (filter("x").with(name("IndividualSubscriptionSupported"), false), "Individual"),
         (destination("x").with(name("Destination"), "ftp://x"), "Destination must begin"),
+        (destination("x").with(name("Destination"), "http://h"), "indications.allow-cleartext"),
         (destination("x").with(name("PersistenceType"), 9_u16), "PersistenceType is 1"),
         (destination("x").with(name("PersistenceType"), 1_u16), "OtherPersistenceType"),
         (destination("x").with(name("Protocol"), 4_u16), "Protocol"),

@@ -12,6 +12,7 @@ mod capabilities;
 mod computer_system;
 mod edits;
 mod error;
+mod events;
 mod facts;
 mod finding;
 mod host;
@@ -37,6 +38,7 @@ mod tests;
 
 use std::sync::Arc;
 
+pub use events::follow_events;
 pub use host::Host;
 pub use interop::{Server, register_server, register_subscriptions};
 pub use job::FailedJobState;
@@ -83,6 +85,7 @@ pub fn register(
     for provider in instances {
         registry.serve(Space::Virt, provider)?;
     }
+    events::register(registry, host)?;
     if let Some(class) = job::job_class(host.prefix) {
         registry.serve(Space::Virt, Arc::new(MigrationJob::new(host, migrations, class)))?;
     }

@@ -105,6 +105,12 @@ macro_rules! families {
 
 families! {
     ComputerSystem,
+    ComputerSystemCreatedIndication,
+    ComputerSystemDeletedIndication,
+    ComputerSystemMigrationJobCreatedIndication,
+    ComputerSystemMigrationJobDeletedIndication,
+    ComputerSystemMigrationJobModifiedIndication,
+    ComputerSystemModifiedIndication,
     ElementCapabilities,
     ElementConformsToProfile,
     ElementSettingData,

@@ -1,9 +1,9 @@
 //! Instances and associations that are known at start and never change.
 
-use super::{end, names};
+use super::{end, names, service};
 use crate::{
     cim::{CimName, Instance, InstancePath},
-    ops::{AssociationProvider, End, InstanceProvider, Link, Outcome, ProviderError, Sink},
+    ops::{AssociationProvider, End, Far, InstanceProvider, Link, Outcome, ProviderError, Sink},
 };
 
 /// Serves a list of instances of one class, which is not empty.
@@ -46,6 +46,8 @@ pub(super) struct FixedAssociation {
     class: CimName,
     ends: [End; 2],
     links: Vec<(Instance, Instance)>,
+    /// The class of which only the keys are known here.
+    named: Option<CimName>,
 }
 
 impl FixedAssociation {
@@ -73,7 +75,12 @@ impl FixedAssociation {
                 }
             }
         }
-        Self { class, ends: [end(roles[0], first), end(roles[1], second)], links }
+        Self { class, ends: [end(roles[0], first), end(roles[1], second)], links, named: None }
+    }
+
+    /// Of `class` the links have the keys alone; its provider knows the rest.
+    pub(super) fn naming(self, class: CimName) -> Self {
+        Self { named: Some(class), ..self }
     }
 }
 
@@ -96,7 +103,13 @@ impl AssociationProvider for FixedAssociation {
             for (first, second) in &self.links {
                 let (near, far) =
                     if *role == self.ends[0].role { (first, second) } else { (second, first) };
-                if same(near, source) {
+                if !same(near, source) {
+                    continue;
+                }
+                if self.named.as_ref() == Some(&far.class) {
+                    let far = Far::Path(service::path(far));
+                    sink.put(Link { far, properties: Vec::new() }).await?;
+                } else {
                     sink.put(far.clone().into()).await?;
                 }
             }

@@ -2,14 +2,14 @@
 
 use super::{Server, end};
 use crate::{
-    cim::{CimName, Instance},
-    ops::{AssociationProvider, End, Link, Outcome, ProviderError, Sink, Space},
+    cim::{CimName, Instance, InstancePath},
+    ops::{AssociationProvider, End, Far, Link, Outcome, ProviderError, Sink, Space},
     providers::{Family, Host, facts::Facts, host_system::host_system},
 };
 
 const MANAGER: CimName = CimName::literal("CIM_ObjectManager");
 /// What libvirt-cim's brokers say the server runs on, and clients copy into what they create.
-const SYSTEM_CLASS: &str = "CIM_ComputerSystem";
+pub(super) const SYSTEM_CLASS: &str = "CIM_ComputerSystem";
 const MANAGER_NAME: &str = "virtcimd";
 
 fn in_system(class: CimName, server: &Server) -> Facts {
@@ -58,9 +58,9 @@ fn namespace(server: &Server, name: &str) -> Facts {
 
 /// CIM-XML as this server speaks it; what stands here is what `ops` and `http` do.
 pub(super) fn mechanism(server: &Server) -> Instance {
-    // Basic Read, Instance Manipulation, Association Traversal, Query Execution, Pulled Read, Pulled
-    // Read Count, Pulled Query Execution.
-    let functional_profiles = vec![2_u16, 5, 6, 7, 10, 11, 12];
+    // Basic Read, Instance Manipulation, Association Traversal, Query Execution, Indications, Pulled
+    // Read, Pulled Read Count, Pulled Query Execution.
+    let functional_profiles = vec![2_u16, 5, 6, 7, 9, 10, 11, 12];
     // 3 Basic, 2 None.
     let authentication = if server.authenticates { 3_u16 } else { 2 };
     in_system(CimName::literal("CIM_CIMXMLCommunicationMechanism"), server)
@@ -82,27 +82,32 @@ pub(super) fn mechanism(server: &Server) -> Instance {
         .done()
 }
 
-/// The hosts that host the object manager: HostedService, across namespaces.
-pub(super) struct HostsManager {
+/// The hosts that host the object manager and the indication service: HostedService, across namespaces.
+pub(super) struct HostsServices {
     class: CimName,
     ends: [End; 2],
     manager: Instance,
+    indications: InstancePath,
     hosts: Vec<Host>,
 }
 
-impl HostsManager {
-    pub(super) fn new(manager: &Instance, hosts: &[Host]) -> Self {
+impl HostsServices {
+    pub(super) fn new(manager: &Instance, indications: InstancePath, hosts: &[Host]) -> Self {
         let systems = hosts.iter().map(|host| Family::HostSystem.of(host.prefix));
         Self {
             class: CimName::literal("CIM_HostedService"),
-            ends: [end("Antecedent", systems), end("Dependent", [MANAGER])],
+            ends: [
+                end("Antecedent", systems),
+                end("Dependent", [MANAGER, indications.class.clone()]),
+            ],
             manager: manager.clone(),
+            indications,
             hosts: hosts.to_vec(),
         }
     }
 }
 
-impl AssociationProvider for HostsManager {
+impl AssociationProvider for HostsServices {
     fn class(&self) -> &CimName {
         &self.class
     }
@@ -119,7 +124,9 @@ impl AssociationProvider for HostsManager {
     ) -> Outcome<'a, ()> {
         Box::pin(async move {
             if *role == self.ends[0].role {
-                return sink.put(self.manager.clone().into()).await;
+                sink.put(self.manager.clone().into()).await?;
+                let far = Far::Path(self.indications.clone());
+                return sink.put(Link { far, properties: Vec::new() }).await;
             }
             for host in &self.hosts {
                 match host.info().await {

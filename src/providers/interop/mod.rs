@@ -7,6 +7,7 @@
 mod fixed;
 mod manager;
 mod profiles;
+mod service;
 mod statistics;
 mod subscriptions;
 
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use super::Host;
 use crate::{
     cim::{CimName, Instance, InstancePath, Value},
-    indications::Subscriptions,
+    indications::{Limits, Subscriptions},
     ops::{End, Registry, RegistryError, Space},
 };
 use fixed::{Fixed, FixedAssociation};
@@ -62,7 +63,9 @@ pub fn register_server(
             std::slice::from_ref(&mechanism),
         )),
     )?;
-    registry.associate(Space::Interop, Arc::new(manager::HostsManager::new(&manager, hosts)))?;
+    let indications = service::keys(server);
+    let hosted = manager::HostsServices::new(&manager, service::path(&indications), hosts);
+    registry.associate(Space::Interop, Arc::new(hosted))?;
     let counts = Arc::new(statistics::Counts::new(Arc::clone(registry.statistics())));
     let of_manager = statistics::OfManager::new(&manager, Arc::clone(&counts));
     registry.serve(Space::Interop, counts)?;
@@ -73,17 +76,31 @@ pub fn register_server(
     serve(registry, vec![manager])?;
     serve(registry, namespaces)?;
     serve(registry, vec![mechanism])?;
-    profiles::register(registry, hosts)
+    profiles::register(registry, hosts, &indications)
 }
 
-/// Registers what clients want to be told.
+/// Registers what clients want to be told, and who tells them.
 ///
 /// # Errors
 /// [`RegistryError`] if called twice.
 pub fn register_subscriptions(
     registry: &mut Registry,
+    server: &Server,
+    limits: &Limits,
     subscriptions: &Subscriptions,
 ) -> Result<(), RegistryError> {
+    let service = service::Service::new(server, subscriptions);
+    registry.serve(Space::Interop, Arc::new(service))?;
+    let capabilities = service::capabilities(limits);
+    let has = FixedAssociation::new(
+        CimName::literal("CIM_ElementCapabilities"),
+        ["ManagedElement", "Capabilities"],
+        vec![(service::keys(server), capabilities.clone())],
+    );
+    registry.associate(Space::Interop, Arc::new(has.naming(service::SERVICE)))?;
+    registry.serve(Space::Interop, Arc::new(Fixed::new(vec![capabilities])))?;
+    let affects = service::Affects::new(server, subscriptions);
+    registry.associate(Space::Interop, Arc::new(affects))?;
     for kept in Kept::all(subscriptions) {
         registry.serve(Space::Interop, Arc::new(kept))?;
     }

@@ -69,7 +69,11 @@ const PROFILES: [Profile; 4] = [
 ];
 
 /// Registers profiles, what conforms to them, and how they refer to each other.
-pub(super) fn register(registry: &mut Registry, hosts: &[Host]) -> Result<(), RegistryError> {
+pub(super) fn register(
+    registry: &mut Registry,
+    hosts: &[Host],
+    indication_service: &Instance,
+) -> Result<(), RegistryError> {
     let mut all = Vec::new();
     for host in hosts {
         let profiles: Vec<_> = PROFILES.iter().map(|it| it.instance(host.prefix)).collect();
@@ -87,15 +91,28 @@ pub(super) fn register(registry: &mut Registry, hosts: &[Host]) -> Result<(), Re
         registry.serve(Space::Interop, Arc::new(Profiles(Fixed::new(profiles.clone()))))?;
         all.extend(profiles);
     }
-    let registration = registration();
-    let conforms = FixedAssociation::star(
+    let (registration, indications) = (registration(), indications());
+    all.push(indications.clone());
+    let mut links: Vec<_> = all.into_iter().map(|it| (registration.clone(), it)).collect();
+    links.push((indications.clone(), indication_service.clone()));
+    let conforms = FixedAssociation::new(
         CimName::literal("CIM_ElementConformsToProfile"),
         ["ConformantStandard", "ManagedElement"],
-        &registration,
-        &all,
+        links,
     );
+    let conforms = conforms.naming(indication_service.class.clone());
     registry.associate(Space::Interop, Arc::new(conforms))?;
-    registry.serve(Space::Interop, Arc::new(Fixed::new(vec![registration])))
+    registry.serve(Space::Interop, Arc::new(Fixed::new(vec![registration, indications])))
+}
+
+/// DSP1054; with SequenceContext and SequenceNumber since 1.2.
+fn indications() -> Instance {
+    describe(
+        CimName::literal("CIM_RegisteredProfile"),
+        "CIM:DSP1054-Indications-1.2.0",
+        "Indications",
+        "1.2.0",
+    )
 }
 
 /// DSP1033 itself.

@@ -121,10 +121,11 @@ async fn profiles_lead_to_what_conforms_to_them_and_back() {
         ("Virtual System Migration", "0.8.1"),
         ("Virtual System Migration", "1.0.0"),
         ("Profile Registration", "1.0.0"),
+        ("Indications", "1.2.0"),
     ] {
         assert!(registered.contains(&(title.to_owned(), version.to_owned())), "{title} {version}");
     }
-    assert_eq!(registered.len(), 5);
+    assert_eq!(registered.len(), 6);
 
     let conforming = associated(&world, &profile(MIGRATION), "KVM_ElementConformsToProfile").await;
     assert_eq!(texts(&conforming, "Name"), ["MigrationService"]);
@@ -147,12 +148,12 @@ async fn profiles_lead_to_what_conforms_to_them_and_back() {
 #[tokio::test]
 async fn each_hypervisor_has_profiles_and_a_wrong_id_finds_none() {
     let world = World::new(&[Prefix::Kvm, Prefix::Xen]).await;
-    assert_eq!(all(&world, "CIM_RegisteredProfile").await.len(), 9);
+    assert_eq!(all(&world, "CIM_RegisteredProfile").await.len(), 10);
     let registration = InstancePath::new(
         name("CIM_RegisteredProfile"),
         [(name("InstanceID"), "CIM:DSP1033-ProfileRegistration-1.0.0")],
     );
-    assert_eq!(associated(&world, &registration, "CIM_ElementConformsToProfile").await.len(), 8);
+    assert_eq!(associated(&world, &registration, "CIM_ElementConformsToProfile").await.len(), 9);
     let path = profile("nope");
     let reply = world
         .run_in("interop", Operation::GetInstance { path, options: InstanceOptions::default() })

@@ -16,7 +16,7 @@ const JOB: &str = "KVM_MigrationJob";
 const SETTINGS: &str = "KVM_VirtualSystemMigrationSettingData";
 
 /// A host where peer1 runs, and a destination `there`.
-async fn world() -> World {
+pub(super) async fn world() -> World {
     world_with(quick_options()).await
 }
 
@@ -84,7 +84,7 @@ fn started(reply: Result<Reply, CimError>) -> InstancePath {
     path
 }
 
-fn id(job: &InstancePath) -> String {
+pub(super) fn id(job: &InstancePath) -> String {
     job.string_key(&name("InstanceID")).expect("a key").to_owned()
 }
 
@@ -102,7 +102,7 @@ fn embedded(out: &[ParamValue]) -> Vec<Instance> {
 }
 
 impl World {
-    async fn migrate(&self, changed: Vec<ParamValue>) -> InstancePath {
+    pub(super) async fn migrate(&self, changed: Vec<ParamValue>) -> InstancePath {
         started(self.run(to_host(changed)).await)
     }
 

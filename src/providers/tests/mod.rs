@@ -1,6 +1,7 @@
 //! The model over hypervisors in memory, asked through `ops` as clients ask.
 
 mod check;
+mod events;
 mod migrate;
 mod model;
 
@@ -20,6 +21,7 @@ use crate::{
         Connection, ConnectionOptions, Console, Domain, DomainConfig, DomainState, HypervisorError,
         fake::{FakeHypervisor, FakeWorld},
     },
+    indications::{self, DeliveryOptions, Subscriptions},
     migration::{DestinationPolicy, DiskDirectories, MigrationHandle, Options, Parts},
     ops::{Context, Operations, Principal, PullLimits, Role},
     repository::Repository,
@@ -125,6 +127,13 @@ impl World {
         let server =
             Server { system: "vm".to_owned(), authenticates: true, max_operation_timeout: 600 };
         register_server(&mut registry, &server, &hosts).unwrap();
+        let limits = indications::Limits::default();
+        let delivery = DeliveryOptions::default();
+        let kept = indications::Options { system: "vm".to_owned(), limits, delivery };
+        let schema = Repository::builtin();
+        let started = Subscriptions::start(store.clone(), schema, kept, &tasks, stop.clone());
+        let subscriptions = started.await.unwrap();
+        register_subscriptions(&mut registry, &server, &limits, &subscriptions).unwrap();
         let operations = Operations::new(Repository::builtin(), registry, PullLimits::default());
         Self { world, hypervisors, operations, directory, terms, jobs, store, tasks, stop }
     }

@@ -1,0 +1,174 @@
+//! Which subscriptions an event is for.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use tracing::warn;
+
+use super::Event;
+use crate::{
+    cim::{CimName, Instance, Namespace, Scalar, Value},
+    indications::{FILTER_ROLE, HANDLER_ROLE, Identity, Objects, subscription},
+    query::{self, Language},
+    repository::Repository,
+    store::ObjectKind,
+    telemetry::Chain,
+};
+
+const FILTER_NAME: CimName = CimName::literal("IndicationFilterName");
+const SOURCE_NAMESPACES: CimName = CimName::literal("SourceNamespaces");
+const SOURCE_NAMESPACE: CimName = CimName::literal("SourceNamespace");
+
+/// A filter, ready to be asked.
+#[derive(Debug)]
+pub(super) struct Compiled {
+    source: Arc<Instance>,
+    name: String,
+    /// Where indications must come from; empty: from anywhere.
+    namespaces: Vec<Namespace>,
+    condition: Condition,
+}
+
+#[derive(Debug)]
+enum Condition {
+    Select(query::Query),
+    Filter(query::Filter),
+}
+
+impl Compiled {
+    /// The filter of an object in the store. It was checked when it was made, but the schema may have
+    /// become another since.
+    fn new(source: &Arc<Instance>) -> Result<Self, String> {
+        let text = |property| {
+            source.value(&CimName::literal(property)).and_then(Value::as_str).unwrap_or_default()
+        };
+        let (language, query) = (text("QueryLanguage").trim(), text("Query"));
+        let condition = match Language::from_name(language) {
+            Some(language) => query::parse(language, query).map(Condition::Select),
+            None => query::Filter::parse(query).map(Condition::Filter),
+        };
+        Ok(Self {
+            source: Arc::clone(source),
+            name: text("Name").to_owned(),
+            namespaces: namespaces(source),
+            condition: condition.map_err(|error| Chain(&error).to_string())?,
+        })
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether the event is one of those that are asked for.
+    pub(super) fn matches(&self, event: &Event, schema: &Repository) -> bool {
+        let from = event.namespace.as_str();
+        let is_there = |it: &Namespace| it.as_str().eq_ignore_ascii_case(from);
+        if !self.namespaces.is_empty() && !self.namespaces.iter().any(is_there) {
+            return false;
+        }
+        let matches = match &self.condition {
+            Condition::Select(query) => query.matches(&event.indication, schema),
+            Condition::Filter(filter) => filter.matches(&event.indication, schema),
+        };
+        matches == Some(true)
+    }
+
+    /// What is sent: the indication, or what the select list leaves of it.
+    pub(super) fn select(&self, event: &Event, schema: &Repository) -> Instance {
+        let mut indication = event.indication.clone();
+        indication.set(FILTER_NAME, self.name.as_str());
+        match &self.condition {
+            Condition::Select(query) => query.project(indication, schema),
+            Condition::Filter(_) => indication,
+        }
+    }
+}
+
+/// Where a filter's indications come from. SourceNamespace is the older of the two properties.
+fn namespaces(filter: &Instance) -> Vec<Namespace> {
+    let texts: Vec<&str> = match (filter.value(&SOURCE_NAMESPACES), filter.value(&SOURCE_NAMESPACE))
+    {
+        (Some(Value::Array(several)), _) => {
+            several.iter().flatten().filter_map(Scalar::as_str).collect()
+        }
+        (_, Some(one)) => one.as_str().into_iter().collect(),
+        (_, None) => Vec::new(),
+    };
+    texts.into_iter().filter_map(|text| Namespace::parse(text.trim()).ok()).collect()
+}
+
+/// From a filter to a destination.
+#[derive(Clone, Debug)]
+pub(super) struct Route {
+    pub(super) subscription: Identity,
+    pub(super) destination: Identity,
+    pub(super) filter: Arc<Compiled>,
+}
+
+/// All routes on which something is sent: those of the subscriptions that are enabled.
+#[derive(Debug, Default)]
+pub(super) struct Routes {
+    filters: BTreeMap<Identity, Arc<Compiled>>,
+    all: Vec<Route>,
+}
+
+impl Routes {
+    /// The routes of these objects; filters that are as they were are not read again.
+    pub(super) fn of(objects: &Objects, before: &Self) -> Self {
+        let mut routes = Self::default();
+        for (identity, subscription) in objects.subscriptions() {
+            if !subscription::is_enabled(subscription) {
+                continue;
+            }
+            let end = |role| {
+                let path = subscription.value(role)?.as_reference()?.instance()?;
+                Identity::of_path(path)
+            };
+            let (Some(filter), Some(destination)) = (end(&FILTER_ROLE), end(&HANDLER_ROLE)) else {
+                continue;
+            };
+            let Some(filter) = routes.filter(filter, objects, before) else { continue };
+            let subscription = identity.clone();
+            routes.all.push(Route { subscription, destination, filter });
+        }
+        routes
+    }
+
+    fn filter(
+        &mut self,
+        identity: Identity,
+        objects: &Objects,
+        before: &Self,
+    ) -> Option<Arc<Compiled>> {
+        if let Some(known) = self.filters.get(&identity) {
+            return Some(Arc::clone(known));
+        }
+        let source = objects.get(ObjectKind::Filter, &identity)?;
+        let old = before.filters.get(&identity).filter(|old| Arc::ptr_eq(&old.source, source));
+        let compiled = match old {
+            Some(old) => Arc::clone(old),
+            None => match Compiled::new(source) {
+                Ok(compiled) => Arc::new(compiled),
+                Err(error) => {
+                    warn!(filter = %Objects::path(source), error, "a stored filter is no use");
+                    return None;
+                }
+            },
+        };
+        self.filters.insert(identity, Arc::clone(&compiled));
+        Some(compiled)
+    }
+
+    /// Where the event goes.
+    pub(super) fn matching<'a>(
+        &'a self,
+        event: &'a Event,
+        schema: &'a Repository,
+    ) -> impl Iterator<Item = &'a Route> {
+        // A filter that many subscriptions share is asked once.
+        let mut asked: BTreeMap<*const Compiled, bool> = BTreeMap::new();
+        self.all.iter().filter(move |route| {
+            let key = Arc::as_ptr(&route.filter);
+            *asked.entry(key).or_insert_with(|| route.filter.matches(event, schema))
+        })
+    }
+}
