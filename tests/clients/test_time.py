@@ -58,7 +58,7 @@ def stands_still(bed):
 
 
 def test_the_link_comes_back_in_time(bed, mover, make_guest):
-    _, truth = make_guest(SLOW)
+    _, truth = make_guest(Spec(memory=64, keep=20))
     path = mover.migrate(Bandwidth=MIB_PER_SECOND)
     mover.copying(path)
     network.blackhole(bed.a, bed.b)
