@@ -1,0 +1,348 @@
+//! A small model of two hosts that lie, break and vanish, and of an executor between them.
+
+mod executor;
+mod libvirt;
+
+use std::collections::VecDeque;
+
+use super::{broke, properties::check_legal, *};
+
+/// What a host runs.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+struct Host {
+    defined: bool,
+    active: Option<Activity>,
+    migrated: bool,
+    /// Somebody has ended the guest.
+    ended: bool,
+    /// It has copies of the guest's disks.
+    copies: bool,
+    autostart: bool,
+    cut: bool,
+}
+
+impl Host {
+    fn sight(&self, outgoing: bool) -> Sight {
+        if self.cut {
+            return Sight::Unreachable;
+        }
+        let activity = match self.active {
+            Some(activity) => activity,
+            None if !self.defined => return Sight::Absent,
+            None if self.migrated => Activity::OffMigrated,
+            None if self.ended => Activity::Ended,
+            None => Activity::Off,
+        };
+        let (persistent, autostart) = (self.defined, self.autostart);
+        Sight::Present(Presence { activity, persistent, autostart, outgoing })
+    }
+
+    fn executes(&self) -> bool {
+        matches!(self.active, Some(Activity::Running))
+    }
+
+    fn stop(&mut self) {
+        self.active = None;
+    }
+}
+
+/// How far libvirt has moved the guest.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Stage {
+    Copying,
+    Switching,
+    Finishing,
+    PostCopy,
+}
+
+/// Something that the executor waits for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Waiting {
+    Gate,
+    Preparation,
+    Move,
+    Shutdown,
+    Look,
+}
+
+/// Bytes that decide what goes wrong; zeros, and everything goes well, once they are used up.
+struct Dice(VecDeque<u8>);
+
+impl Dice {
+    /// A number below `sides`; 0 when the bytes are used up.
+    fn roll(&mut self, sides: u8) -> u8 {
+        self.0.pop_front().unwrap_or(0) % sides
+    }
+}
+
+pub(super) struct World {
+    terms: Terms,
+    facts: Facts,
+    source: Host,
+    destination: Host,
+    moving: Option<Stage>,
+    /// The guest ended on its own accord, or by a fault; then it need not run at the end.
+    stopped: bool,
+    /// Asked to shut down, and has not yet.
+    shutting_down: bool,
+    /// Paused by the executor for the sake of the migration.
+    suspended: bool,
+    /// It has shut down late, while nobody could see that.
+    unseen: bool,
+    /// A start at the destination whose report was lost and that is still to happen.
+    starting_late: bool,
+    dice: Dice,
+    job: Job,
+    effects: VecDeque<Effect>,
+    waiting: Option<Waiting>,
+    killed: bool,
+    log: Vec<String>,
+}
+
+impl World {
+    pub(super) fn new(terms: Terms, facts: Facts, dice: Vec<u8>) -> Self {
+        let active = match terms.migration_type {
+            MigrationType::Offline => None,
+            _ if facts.paused => Some(Activity::Paused),
+            _ => Some(Activity::Running),
+        };
+        Self {
+            terms,
+            facts,
+            source: Host {
+                defined: facts.persistent,
+                active,
+                autostart: facts.autostart,
+                ..Host::default()
+            },
+            destination: Host { defined: facts.destination_defined, ..Host::default() },
+            moving: None,
+            stopped: false,
+            shutting_down: false,
+            suspended: false,
+            unseen: false,
+            starting_late: false,
+            dice: Dice(dice.into()),
+            job: Job::new(terms),
+            effects: VecDeque::new(),
+            waiting: None,
+            killed: false,
+            log: Vec::new(),
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.log.push(format!("{event:?}"));
+        match self.job.clone().on(event.clone()) {
+            Ok((job, effects)) => {
+                let stored = serde_json::to_string(&job).expect("a job can be stored");
+                assert_eq!(serde_json::from_str::<Job>(&stored).expect("and read back"), job);
+                check_legal(&job, effects);
+                self.job = job;
+                self.effects.extend(effects);
+                self.log.push(format!("  → {:?} {effects:?}", self.job.phase()));
+            }
+            Err(refusal @ Refusal::Unexpected { .. }) => panic!("{refusal}\n{}", self.report()),
+            Err(_) => {
+                let expected = matches!(event, Event::Abort | Event::Kill)
+                    || self.job.phase() == Phase::Cancelled;
+                assert!(expected, "{event:?} refused\n{}", self.report());
+            }
+        }
+        self.check_safe();
+    }
+
+    fn report(&self) -> String {
+        format!(
+            "{:?} {:?}\nsource {:?}\ndestination {:?}\n{:?}\n{}",
+            self.terms,
+            self.facts,
+            self.source,
+            self.destination,
+            self.moving,
+            self.log.join("\n")
+        )
+    }
+
+    fn check_safe(&self) {
+        assert!(
+            !(self.source.executes() && self.destination.executes()),
+            "two running guests\n{}",
+            self.report()
+        );
+        assert!(
+            !self.facts.persistent || self.source.defined || self.destination.defined,
+            "no definition left\n{}",
+            self.report()
+        );
+    }
+
+    /// The daemon dies and comes back: what was under way is forgotten.
+    fn crash(&mut self) {
+        self.log.push("crash".to_owned());
+        self.effects.clear();
+        self.waiting = None;
+        if !self.job.phase().is_over() {
+            self.tell(Event::Adopted);
+            if self.job.phase() == Phase::Queued {
+                self.tell(Event::Admitted);
+            }
+        }
+    }
+
+    fn step(&mut self) {
+        match self.dice.roll(16) {
+            1 | 2 => self.tick(),
+            3 => self.crash(),
+            4 => self.source.cut = !self.source.cut,
+            5 | 6 => self.destination.cut = !self.destination.cut,
+            7 => self.tell_if_running(Event::Abort),
+            8 if self.dice.roll(4) == 0 => {
+                self.killed = true;
+                self.tell_if_running(Event::Kill);
+            }
+            9 => self.reap_half(),
+            12 if self.moves() => self.tell(Event::Hold),
+            13 if self.moves() || self.job.post_copy() && self.waiting == Some(Waiting::Move) => {
+                self.tell(Event::GiveUp(Failure::new(Reason::TimedOut, "late")));
+            }
+            10 if self.job.doubt().is_some() => self.lose_patience(),
+            11 if self.moving.is_none() && self.dice.roll(4) == 0 => self.stop_guest(),
+            _ => match self.effects.pop_front() {
+                Some(effect) => self.act(effect),
+                None => self.deliver(),
+            },
+        }
+        self.check_safe();
+    }
+
+    fn moves(&self) -> bool {
+        let running = self.terms.migration_type.moves_memory() && self.source.executes();
+        running && self.waiting == Some(Waiting::Move) && self.effects.is_empty()
+    }
+
+    /// By then libvirt has finished what no job shows.
+    fn lose_patience(&mut self) {
+        while self.terms.migration_type == MigrationType::Offline && self.moving.is_some() {
+            self.tick();
+        }
+        if self.starting_late {
+            self.start_late();
+        }
+        if self.job.doubt() == Some(Doubt::MayShutDown) && self.shutting_down {
+            self.shutting_down = false;
+            if self.dice.roll(2) == 0 {
+                self.shut_down();
+            }
+        }
+        self.waiting = None;
+        self.tell(Event::PatienceOver);
+    }
+
+    fn tell_if_running(&mut self, event: Event) {
+        if !self.job.phase().is_over() {
+            self.tell(event);
+        }
+    }
+
+    /// The guest ends on its own accord.
+    fn stop_guest(&mut self) {
+        let ended = self.dice.roll(2) == 1;
+        for host in [&mut self.source, &mut self.destination] {
+            if host.executes() {
+                host.stop();
+                host.ended = ended;
+                self.stopped = true;
+                self.log.push("the guest stops".to_owned());
+            }
+        }
+    }
+
+    /// Random faults while the bytes last; then everything works and the job must end.
+    pub(super) fn run(mut self) {
+        self.tell(Event::Admitted);
+        while !self.dice.0.is_empty() && !self.job.phase().is_over() {
+            self.step();
+        }
+        self.source.cut = false;
+        self.destination.cut = false;
+        for round in 0..500 {
+            if self.job.phase().is_over() {
+                break;
+            }
+            if round % 50 == 49 {
+                self.reap_half();
+                if self.job.doubt().is_some() {
+                    self.lose_patience();
+                }
+            }
+            match self.effects.pop_front() {
+                Some(effect) => self.act(effect),
+                None => self.deliver(),
+            }
+            self.tick();
+            self.check_safe();
+        }
+        assert!(self.job.phase().is_over(), "the job does not end\n{}", self.report());
+        self.check_end();
+    }
+
+    fn check_end(&self) {
+        let report = || self.report();
+        let (source, destination) = (&self.source, &self.destination);
+        let reason = self.job.failure().map(|failure| failure.reason);
+        let tidy = self.job.note().is_none();
+        if reason == Some(Reason::Unresolved) {
+            assert!(self.killed, "unresolved without being killed\n{}", report());
+            return;
+        }
+        if self.job.phase() == Phase::Done {
+            let persist = self.terms.persist.unwrap_or(self.facts.persistent);
+            assert!(source.active.is_none(), "done, but active at the source\n{}", report());
+            let copied = destination.copies || !self.facts.copies || self.stopped;
+            assert!(copied, "done, and the disks are gone\n{}", report());
+            let offline = self.terms.migration_type == MigrationType::Offline;
+            let own = destination.active == Some(self.own_state()) && !self.suspended;
+            let runs = own || offline || self.stopped || !tidy;
+            assert!(runs, "done, but not at the destination\n{}", report());
+            if tidy && (self.facts.persistent || !self.stopped) {
+                assert_eq!(
+                    destination.defined,
+                    persist || self.facts.destination_defined,
+                    "{}",
+                    report()
+                );
+                let kept = !self.terms.undefine_source && self.facts.persistent;
+                // A transient guest at the destination can't replace a definition.
+                let irreplaceable = self.facts.persistent && !destination.defined;
+                assert_eq!(source.defined, kept || irreplaceable, "{}", report());
+            }
+            return;
+        }
+        assert!(
+            matches!(self.job.phase(), Phase::Failed | Phase::Cancelled),
+            "not over\n{}",
+            report()
+        );
+        if self.stopped || matches!(reason, Some(Reason::Vanished | Reason::PostCopyBroken)) {
+            return;
+        }
+        // A half-arrived guest that could not be looked at is ended by its own libvirt.
+        let half = !tidy && destination.active == Some(Activity::InTransit);
+        assert!(
+            destination.active.is_none() || half,
+            "failed, but active at the destination\n{}",
+            report()
+        );
+        let off = self.terms.migration_type == MigrationType::Offline;
+        assert!(!self.shutting_down, "over, but the guest may shut down\n{}", report());
+        let home =
+            (source.active == Some(self.own_state()) && !self.suspended) || off || self.unseen;
+        assert!(home || !tidy, "failed, but not at the source\n{}", report());
+        assert_eq!(source.defined, self.facts.persistent, "{}", report());
+        if tidy {
+            assert_eq!(destination.defined, self.facts.destination_defined, "{}", report());
+            assert!(!destination.copies, "failed, and copies are left\n{}", report());
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! What the executor does, and what goes wrong then.
+
+use super::*;
+
+impl World {
+    pub(super) fn act(&mut self, effect: Effect) {
+        self.log.push(format!("effect {effect:?}"));
+        match effect {
+            Effect::RunGate => self.waiting = Some(Waiting::Gate),
+            Effect::StopGate => self.waiting = None,
+            Effect::Prepare => self.waiting = Some(Waiting::Preparation),
+            Effect::StartMove => {
+                if self.begin_move() {
+                    self.waiting = Some(Waiting::Move);
+                } else {
+                    self.tell(Event::MoveEnded(Ending::Failed(broke())));
+                }
+            }
+            Effect::Watch => self.waiting = Some(Waiting::Move),
+            Effect::RecoverPostCopy => {
+                let broken = |host: &Host| {
+                    matches!(host.active, Some(Activity::PostCopyFailed | Activity::PostCopy))
+                };
+                if broken(&self.source)
+                    && broken(&self.destination)
+                    && self.dice.roll(8) != 7
+                    && !self.source.cut
+                    && !self.destination.cut
+                {
+                    self.moving = Some(Stage::PostCopy);
+                    self.source.active = Some(Activity::PostCopy);
+                    self.destination.active = Some(Activity::PostCopy);
+                    self.waiting = Some(Waiting::Move);
+                } else {
+                    self.tell(Event::MoveEnded(Ending::Failed(broke())));
+                }
+            }
+            Effect::AbortMove => {
+                if matches!(self.moving, Some(Stage::Copying)) && self.dice.roll(4) != 3 {
+                    self.moving = None;
+                    if self.terms.migration_type != MigrationType::Offline {
+                        self.source.active = Some(self.own_state());
+                        self.destination.active = None;
+                    }
+                }
+            }
+            Effect::PausePostCopy => {
+                if self.moving == Some(Stage::PostCopy) && self.dice.roll(4) != 3 {
+                    self.break_post_copy();
+                }
+            }
+            Effect::SuspendSource => {
+                if self.source.executes() && !self.source.cut && self.dice.roll(4) != 3 {
+                    self.source.active = Some(Activity::Paused);
+                    self.suspended = true;
+                }
+            }
+            Effect::Inspect | Effect::InspectLater => self.waiting = Some(Waiting::Look),
+            Effect::ShutDownGuest => {
+                if self.source.cut {
+                    self.tell(Event::Broke(broke()));
+                } else {
+                    self.shutting_down = self.source.executes();
+                    self.waiting = Some(Waiting::Shutdown);
+                }
+            }
+            Effect::DefineDestination
+            | Effect::StartDestination
+            | Effect::ResumeSource
+            | Effect::ResumeDestination
+            | Effect::StartSource
+            | Effect::DestroySource
+            | Effect::DestroyIncoming
+            | Effect::PersistDestination
+            | Effect::UndefineDestination
+            | Effect::RemoveCopies
+            | Effect::UndefineSource
+            | Effect::AutostartDestination
+            | Effect::HoldSource => self.call(effect),
+        }
+    }
+
+    /// A call that changes one host: it may fail, and it may fail after it has worked.
+    pub(super) fn call(&mut self, effect: Effect) {
+        let luck = self.dice.roll(8);
+        if luck == 5 && effect == Effect::StartDestination && !self.destination.cut {
+            self.starting_late = true;
+            self.tell(Event::Lost(broke()));
+            return;
+        }
+        let works = luck != 2 && self.change(effect);
+        if luck == 4 {
+            self.check_safe();
+            self.crash();
+        } else if works && luck != 3 {
+            self.tell(Event::Did);
+        } else if luck == 3 {
+            self.tell(Event::Lost(broke()));
+        } else {
+            self.tell(Event::Broke(broke()));
+        }
+    }
+
+    pub(super) fn change(&mut self, effect: Effect) -> bool {
+        let (source, destination) = (&mut self.source, &mut self.destination);
+        let at_source = matches!(
+            effect,
+            Effect::ResumeSource
+                | Effect::StartSource
+                | Effect::DestroySource
+                | Effect::UndefineSource
+                | Effect::HoldSource
+        );
+        if (at_source && source.cut) || (!at_source && destination.cut) {
+            return false;
+        }
+        match effect {
+            Effect::DefineDestination | Effect::PersistDestination => destination.defined = true,
+            Effect::StartDestination => {
+                if destination.active.is_some() || !destination.defined {
+                    return false;
+                }
+                source.autostart = false;
+                destination.active = Some(Activity::Running);
+            }
+            Effect::ResumeSource => {
+                if !matches!(source.active, Some(Activity::InTransit | Activity::Paused)) {
+                    return false;
+                }
+                self.suspended = false;
+                source.active =
+                    Some(if self.facts.paused { Activity::Paused } else { Activity::Running });
+            }
+            Effect::ResumeDestination => {
+                if destination.active != Some(Activity::Paused) {
+                    return false;
+                }
+                self.suspended = false;
+                destination.active = Some(Activity::Running);
+            }
+            Effect::StartSource => {
+                if source.active.is_some() {
+                    return false;
+                }
+                source.autostart = self.facts.autostart;
+                source.active = Some(Activity::Running);
+                source.ended = false;
+            }
+            Effect::DestroySource => source.stop(),
+            Effect::DestroyIncoming => {
+                if destination.active == Some(Activity::InTransit) {
+                    destination.stop();
+                }
+            }
+            Effect::UndefineDestination => destination.defined = false,
+            Effect::RemoveCopies => {
+                // A guest that uses them is there, or on its way there.
+                assert_eq!((self.moving, destination.active), (None, None), "copies are in use");
+                destination.copies = false;
+            }
+            Effect::UndefineSource => {
+                source.defined = false;
+                source.autostart = false;
+            }
+            Effect::AutostartDestination => destination.autostart = true,
+            Effect::HoldSource => source.autostart = false,
+            other => panic!("{other:?} changes no host"),
+        }
+        true
+    }
+
+    /// Delivers what the executor waits for, if it is there.
+    pub(super) fn deliver(&mut self) {
+        match self.waiting {
+            None => {}
+            Some(Waiting::Gate) => {
+                self.waiting = None;
+                let event = match self.dice.roll(8) {
+                    7 => Event::Broke(Failure::new(Reason::Refused, "no")),
+                    _ => Event::GatePassed,
+                };
+                self.tell(event);
+            }
+            Some(Waiting::Preparation) => {
+                self.waiting = None;
+                let event = match self.dice.roll(8) {
+                    7 => Event::Broke(broke()),
+                    _ => Event::Prepared(self.facts),
+                };
+                self.tell(event);
+            }
+            Some(Waiting::Move) => self.deliver_move(),
+            Some(Waiting::Shutdown) => {
+                let off = self.source.active.is_none();
+                if off || self.dice.roll(4) == 3 {
+                    self.waiting = None;
+                    let timeout = || Event::Broke(Failure::new(Reason::ShutdownTimeout, "late"));
+                    self.tell(if off { Event::GuestOff } else { timeout() });
+                }
+            }
+            Some(Waiting::Look) => {
+                self.waiting = None;
+                let source = self.source.sight(self.moving.is_some());
+                for _ in 0..self.dice.roll(3) {
+                    self.tick();
+                }
+                let destination = self.destination.sight(false);
+                self.tell(Event::Seen(Sights { source, destination }));
+            }
+        }
+    }
+
+    pub(super) fn deliver_move(&mut self) {
+        match self.moving {
+            Some(Stage::PostCopy) if !self.job.post_copy() && self.dice.roll(2) == 0 => {
+                self.tell(Event::Switched { post_copy: true });
+            }
+            Some(Stage::Switching) if self.dice.roll(2) == 0 => {
+                self.tell(Event::Switched { post_copy: false });
+            }
+            // The connection to the source breaks: the call ends, the move goes on.
+            Some(_) if self.dice.roll(8) == 7 => {
+                self.waiting = None;
+                self.tell(Event::MoveEnded(Ending::Unclear(broke())));
+            }
+            Some(_) => self.tick(),
+            None => {
+                self.waiting = None;
+                let there = self.destination.active == Some(self.own_state())
+                    && self.source.active.is_none();
+                let ending = match self.dice.roll(8) {
+                    6 => Ending::Failed(broke()),
+                    7 => Ending::Unclear(broke()),
+                    _ if there => Ending::Arrived,
+                    _ => Ending::Failed(broke()),
+                };
+                self.tell(Event::MoveEnded(ending));
+            }
+        }
+    }
+}
