@@ -293,6 +293,16 @@ impl Job {
         self.post_copy
     }
 
+    /// Whether a program that starts with the job as it is would move the guest, rather than look where
+    /// it is and put things in order there.
+    pub fn may_move_guest(&self) -> bool {
+        if self.phase.is_over() {
+            return false;
+        }
+        let restart = self.terms.migration_type == MigrationType::Restart;
+        !self.phase.touches_hosts() || (restart && !self.abort && self.failure.is_none())
+    }
+
     /// What could not be put in order after the end.
     pub fn note(&self) -> Option<&str> {
         self.note.as_deref()

@@ -100,6 +100,8 @@ pub struct Queue {
     /// By the order in which they came.
     waiting: BTreeMap<u64, Waiting>,
     running: Vec<Entry>,
+    /// Those that will not run any more, but keep their guests.
+    held: Vec<Entry>,
     /// When each owner was served last, counted in jobs.
     served: HashMap<String, u64>,
     next_number: u64,
@@ -119,6 +121,7 @@ impl Queue {
             limits,
             waiting: BTreeMap::new(),
             running: Vec::new(),
+            held: Vec::new(),
             served: HashMap::new(),
             next_number: 0,
             next_turn: 1,
@@ -159,9 +162,13 @@ impl Queue {
         self.running.push(entry);
     }
 
+    fn all(&self) -> impl Iterator<Item = &Entry> {
+        let waiting = self.waiting.values().map(|waiting| &waiting.entry);
+        waiting.chain(&self.running).chain(&self.held)
+    }
+
     fn check_guest(&self, entry: &Entry) -> Result<(), QueueError> {
-        let all = self.waiting.values().map(|waiting| &waiting.entry).chain(&self.running);
-        match all.into_iter().find(|other| other.guest == entry.guest) {
+        match self.all().find(|other| other.guest == entry.guest) {
             Some(other) => Err(QueueError::Migrating { job: other.id.clone() }),
             None => Ok(()),
         }
@@ -209,13 +216,24 @@ impl Queue {
         }
     }
 
+    /// A job that waits will not run any more, but no other may have its guest yet.
+    pub fn hold(&mut self, id: &str) {
+        let number = self.waiting.iter().find(|(_, waiting)| waiting.entry.id == id);
+        if let Some(number) = number.map(|(number, _)| *number)
+            && let Some(waiting) = self.waiting.remove(&number)
+        {
+            self.held.push(waiting.entry);
+        }
+    }
+
     /// Forgets a job that is over or was cancelled.
     pub fn remove(&mut self, id: &str) {
         self.waiting.retain(|_, waiting| waiting.entry.id != id);
         self.running.retain(|entry| entry.id != id);
-        let all = self.waiting.values().map(|waiting| &waiting.entry).chain(&self.running);
-        let owners: Vec<&str> = all.map(|entry| entry.owner.as_str()).collect();
-        self.served.retain(|owner, _| owners.contains(&owner.as_str()));
+        self.held.retain(|entry| entry.id != id);
+        let mut served = std::mem::take(&mut self.served);
+        served.retain(|owner, _| self.all().any(|entry| entry.owner == *owner));
+        self.served = served;
     }
 
     /// What keeps a job from running; `None` if nothing does.
@@ -342,6 +360,22 @@ mod tests {
         assert_eq!(queue.push(again()), refused);
         queue.remove("1");
         assert_eq!(queue.push(again()), Ok(()));
+    }
+
+    #[test]
+    fn a_job_that_is_held_keeps_its_guest_and_nothing_else() {
+        let entries = vec![entry("1", "b", "x", 0), entry("2", "b", "x", 0), entry("3", "b", "x", 0)];
+        let mut queue = queue(limits(1, 1, 3), entries);
+        queue.hold("2");
+        queue.hold("nobody");
+        let again = Entry { guest: "guest of 2".to_owned(), ..entry("4", "c", "y", 0) };
+        let refused = Err(QueueError::Migrating { job: "2".to_owned() });
+        assert_eq!(queue.push(again.clone()), refused);
+        assert_eq!(start_all(&mut queue), ["1"]);
+        queue.remove("1");
+        assert_eq!(start_all(&mut queue), ["3"]);
+        queue.remove("2");
+        assert_eq!(queue.push(again), Ok(()));
     }
 
     #[test]

@@ -127,7 +127,10 @@ impl Runner {
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(order) = self.orders.recv() => self.obey(order).await,
-                Some(ticket) = self.ended.1.recv() => self.end(ticket).await,
+                Some(ticket) = self.ended.1.recv() => {
+                    // It is stored later.
+                    let _ = self.end(ticket).await;
+                }
                 Ok(()) = options.changed() => {
                     let limits = options.borrow_and_update().limits;
                     self.queue.set_limits(limits);
@@ -188,9 +191,17 @@ impl Runner {
     /// Lets jobs go on as far as the limits allow; tells the others what they wait for.
     async fn start_what_may(&mut self) {
         while let Some(entry) = self.queue.start_next() {
-            if let Some(Place::Waiting(mut ticket)) = self.places.remove(&entry.id) {
-                ticket.waiting = None;
-                self.employ(*ticket, Event::Admitted);
+            match self.places.remove(&entry.id) {
+                Some(Place::Waiting(mut ticket)) => {
+                    ticket.waiting = None;
+                    self.employ(*ticket, Event::Admitted);
+                }
+                Some(place) => {
+                    error!(job = entry.id, "job has its turn but does not wait");
+                    self.places.insert(entry.id.clone(), place);
+                    self.queue.remove(&entry.id);
+                }
+                None => self.queue.remove(&entry.id),
             }
         }
         let waits: Vec<_> = self.queue.waiting().map(|(id, wait)| (id.to_owned(), wait)).collect();
@@ -255,7 +266,7 @@ impl Runner {
             let Some(Some(ticket)) = stop.run_until_cancelled(self.ended.1.recv()).await else {
                 return;
             };
-            self.end(ticket).await;
+            let _ = self.end(ticket).await;
         }
     }
 
@@ -263,6 +274,11 @@ impl Runner {
         match self.places.remove(id) {
             None => Err(CommandError::Unknown(id.to_owned())),
             Some(Place::Waiting(ticket)) => self.stop_waiting(*ticket, event).await,
+            Some(Place::Over(ticket)) if ticket.unstored.is_some() => {
+                let phase = ticket.job.phase();
+                self.end(*ticket).await?;
+                Err(Refusal::Over(phase).into())
+            }
             Some(place) => {
                 let refusal = match &place {
                     Place::Over(ticket) => Refusal::Over(ticket.job.phase()).into(),
@@ -285,22 +301,28 @@ impl Runner {
         };
         ticket.set_job(job);
         ticket.waiting = None;
-        self.end(ticket).await;
+        // That it can't be stored yet shows in the job.
+        let _ = self.end(ticket).await;
         Ok(())
     }
 
-    /// A job is over. It holds its guest and its place until that is stored: should we die before,
-    /// it is taken up again, and then no other job may have the guest.
-    async fn end(&mut self, mut ticket: Ticket) {
+    /// A job is over. It keeps its guest, and its place if it had one, until that is stored: should we
+    /// die before, it is taken up again, and then no other job may have the guest.
+    async fn end(&mut self, mut ticket: Ticket) -> Result<(), StoreError> {
         let id = ticket.id.clone();
         self.places.remove(&id);
-        match ticket.save(&self.shared.store).await {
+        let saved = ticket.save(&self.shared.store).await;
+        match &saved {
             Ok(()) => self.queue.remove(&id),
-            Err(error) => error!(job = id, error = %Chain(&error), "job can't be stored yet"),
+            Err(error) => {
+                error!(job = id, error = %Chain(error), "job can't be stored yet");
+                self.queue.hold(&id);
+            }
         }
         ticket.publish();
         self.put_away(ticket);
         self.start_what_may().await;
+        saved
     }
 
     async fn let_go(&mut self, id: &str) {

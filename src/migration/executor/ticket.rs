@@ -126,6 +126,8 @@ pub(super) struct Ticket {
     pub(super) waiting: Option<Wait>,
     /// Why its present state is not stored.
     pub(super) unstored: Option<String>,
+    /// What the store has of it, from which a new start would go on.
+    stored: Job,
     request: Arc<Request>,
     submitted: i64,
     started: Option<i64>,
@@ -236,6 +238,7 @@ impl Ticket {
         };
         let ticket = Self {
             id,
+            stored: job.clone(),
             job,
             record,
             report: told.report,
@@ -321,7 +324,24 @@ impl Ticket {
         Arc::make_mut(&mut self.request).settings.priority = priority;
     }
 
+    /// Whether it is over, and a new start would not know that but move the guest. Nobody may be told
+    /// of such an end.
+    pub(super) fn may_rise(&self) -> bool {
+        self.unstored.is_some() && self.job.phase().is_over() && self.stored.may_move_guest()
+    }
+
     fn look(&self) -> JobView {
+        if self.may_rise() {
+            let shown = JobView::clone(&self.view.borrow());
+            return JobView {
+                generation: shown.generation + 1,
+                waiting: None,
+                unstored: self.unstored.clone(),
+                abort_wanted: self.job.abort_wanted(),
+                findings: Arc::clone(&self.findings),
+                ..shown
+            };
+        }
         JobView {
             id: self.id.clone(),
             generation: self.view.borrow().generation + 1,
@@ -403,7 +423,14 @@ impl Ticket {
     }
 
     pub(super) async fn save(&mut self, store: &Store) -> Result<(), StoreError> {
+        if self.may_rise() {
+            // Clients see its end only once it is stored, and for as long as any other.
+            self.over = Some(Over { since: Instant::now(), before: Duration::ZERO });
+        }
         let saved = store.update_job(self.row()).await;
+        if saved.is_ok() {
+            self.stored = self.job.clone();
+        }
         self.unstored = saved.as_ref().err().map(|error| Chain(error).to_string());
         saved
     }

@@ -25,17 +25,18 @@ async fn a_job_that_has_touched_nothing_fails() {
     bench.phase(&id, Phase::Checking).await;
     bench.store().refuse_writes(true).await;
     bench.gate.unlock();
-    let view = bench.over(&id).await;
-    check_failure(&view, Reason::Host, "can't be stored");
+    // Until that is stored nobody is told, and the guest is not given to another job.
+    let view = bench.reach(&id, |view| view.unstored.is_some()).await;
+    assert_eq!((view.phase, view.failure.as_ref()), (Phase::Checking, None));
     bench.is_home(|_| {});
-    // Until that is stored the guest is not given to another job.
-    bench.reach(&id, |view| view.unstored.is_some()).await;
     let refused = bench.handle().submit(request(MigrationType::Live)).await;
     assert!(matches!(refused, Err(SubmitError::Queue(QueueError::Migrating { .. }))));
     let refused = bench.handle().remove(&id).await;
     assert!(matches!(refused, Err(CommandError::Store(_))), "{refused:?}");
     bench.store().refuse_writes(false).await;
-    bench.reach(&id, |view| view.unstored.is_none()).await;
+    let view = bench.over(&id).await;
+    check_failure(&view, Reason::Host, "can't be stored");
+    assert_eq!(view.unstored, None);
     bench.kill().await;
     bench.start().await;
     check_failure(&bench.view(&id), Reason::Host, "can't be stored");
@@ -121,4 +122,77 @@ async fn commands_are_answered_while_a_step_can_not_be_stored() {
     assert_eq!((view.phase, view.failure.as_ref()), (Phase::Cancelled, None));
     assert!(!bench.source.calls().contains(&"shutdown"));
     bench.is_home(|_| {});
+}
+
+const OTHER: &str = "22222222-2222-4333-8444-555555555555";
+
+/// Two guests and room for one: the first is at the gate, the second waits.
+async fn one_waits() -> (Bench, String, String) {
+    let limits = Limits { outgoing: 1, per_destination: 1, waiting: 9 };
+    let bench = Bench::with(Options { limits, ..options() }).await;
+    add_guest(&bench.source, "db", OTHER, |_| {});
+    bench.gate.lock();
+    let first = bench.submit(MigrationType::Live).await;
+    bench.phase(&first, Phase::Checking).await;
+    let second = bench.submit_request(other()).await;
+    bench.reach(&second, |view| view.waiting.is_some()).await;
+    (bench, first, second)
+}
+
+fn other() -> Request {
+    Request {
+        guest: "db".to_owned(),
+        guest_uuid: OTHER.to_owned(),
+        ..request(MigrationType::Live)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_told_of_an_end_that_the_next_start_does_not_know() {
+    for dies in [false, true] {
+        let (mut bench, first, second) = one_waits().await;
+        bench.store().refuse_writes(true).await;
+        for id in [&first, &second] {
+            bench.handle().abort(id).await.expect("nothing was touched");
+            let view = bench.reach(id, |view| view.unstored.is_some()).await;
+            assert!(view.abort_wanted && !view.is_over(), "{view:?}");
+        }
+        let again = bench.handle().abort(&second).await;
+        assert!(matches!(again, Err(CommandError::Store(_))), "{again:?}");
+        if dies {
+            bench.kill().await;
+            bench.start().await;
+            let view = bench.view(&second);
+            assert!(!view.abort_wanted && !view.is_over(), "{view:?}");
+        } else {
+            bench.store().refuse_writes(false).await;
+        }
+        bench.gate.unlock();
+        for id in [&first, &second] {
+            let view = bench.over(id).await;
+            assert_eq!(view.phase, if dies { Phase::Done } else { Phase::Cancelled });
+        }
+        bench.kill().await;
+        assert_eq!(bench.source.domain("db").is_ok(), !dies);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_job_that_can_not_be_stored_takes_nobodys_place() {
+    let (bench, first, second) = one_waits().await;
+    bench.store().refuse_writes(true).await;
+    bench.handle().abort(&second).await.expect("it waits");
+    // The guest is not given away, and the place of the first is not given to the second.
+    let refused = bench.handle().submit(other()).await;
+    assert!(matches!(refused, Err(SubmitError::Queue(QueueError::Migrating { .. }))));
+    bench.handle().abort(&first).await.expect("it checks");
+    bench.reach(&first, |view| view.unstored.is_some()).await;
+    bench.store().refuse_writes(false).await;
+    for id in [&first, &second] {
+        assert_eq!(bench.over(id).await.phase, Phase::Cancelled);
+    }
+    let again = bench.submit_request(other()).await;
+    bench.gate.unlock();
+    let (view, _) = bench.end(&again).await;
+    assert_eq!(view.phase, Phase::Done);
 }
