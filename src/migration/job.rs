@@ -27,9 +27,14 @@
 //! ([`Doubt::MayShutDown`], in Confirming): a guest that shuts down late is started again at the source,
 //! one that somebody ended is left alone.
 //!
+//! What was decided is as old as the look that it follows from. A deed that waited for the store is
+//! therefore not done but decided anew (`agenda.rs`), and one after which a host runs the guest is
+//! withheld if the other host does not let it, right before ([`Event::Withheld`]).
+//!
 //! What is deliberately absent: time, libvirt, the store. The executor measures patience and tells
 //! [`Event::PatienceOver`].
 
+mod agenda;
 mod event;
 mod settle;
 mod sight;
@@ -38,6 +43,7 @@ mod tests;
 
 use std::fmt;
 
+pub use agenda::Agenda;
 pub use event::{Effect, Ending, Event, Refusal};
 use serde::{Deserialize, Serialize};
 pub use sight::{Activity, Doubt, Presence, Sight, Sights};
@@ -288,6 +294,11 @@ impl Job {
         (self.abort || self.given_up.is_some()) && !self.post_copy
     }
 
+    /// Whether the destination was, or was about to be, told to start the guest.
+    pub fn was_started_there(&self) -> bool {
+        self.starting
+    }
+
     /// Whether the guest runs at the destination while memory is still at the source.
     pub fn post_copy(&self) -> bool {
         self.post_copy
@@ -356,6 +367,9 @@ impl Job {
             }
             (Phase::Defining | Phase::ShuttingDown | Phase::Starting, Event::Lost(failure)) => {
                 Self { failure: Some(failure), unclear: true, ..self }.confirm()
+            }
+            (Phase::Starting | Phase::CleaningUp, Event::Withheld) => {
+                Self { impatient: false, ..self }.to(Phase::Confirming, &[Effect::InspectLater])
             }
             (Phase::Copying | Phase::Switching, Event::Switched { post_copy }) => {
                 let post_copy = self.post_copy || post_copy;

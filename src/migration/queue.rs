@@ -364,7 +364,8 @@ mod tests {
 
     #[test]
     fn a_job_that_is_held_keeps_its_guest_and_nothing_else() {
-        let entries = vec![entry("1", "b", "x", 0), entry("2", "b", "x", 0), entry("3", "b", "x", 0)];
+        let entries =
+            vec![entry("1", "b", "x", 0), entry("2", "b", "x", 0), entry("3", "b", "x", 0)];
         let mut queue = queue(limits(1, 1, 3), entries);
         queue.hold("2");
         queue.hold("nobody");

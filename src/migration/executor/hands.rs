@@ -254,6 +254,42 @@ impl Hands {
         }
     }
 
+    /// Looks at the other host once more, right before a deed after which this one runs the guest:
+    /// others act on guests, too. A destination that was never told to start it may be silent.
+    pub(super) async fn check_elsewhere(
+        &self,
+        effect: Effect,
+        facts: Facts,
+        started_there: bool,
+    ) -> Answer<()> {
+        let uuid = self.guest_uuid.clone();
+        let look = move |host: &dyn Migrator| sight(host, &uuid);
+        let (elsewhere, may) = match effect {
+            Effect::StartDestination => {
+                let source = self.ask_source("inspect", look).await?;
+                (source, source.lets_start(facts))
+            }
+            Effect::ResumeDestination => {
+                let source = self.ask_source("inspect", look).await?;
+                (source, source.is_idle())
+            }
+            Effect::StartSource | Effect::ResumeSource => {
+                let trusted = effect == Effect::StartSource && !started_there;
+                match self.ask_destination("inspect", look).await {
+                    Err(_) if trusted => return Ok(()),
+                    Err(error) => return Err(error),
+                    Ok(destination) => (destination, destination.is_idle()),
+                }
+            }
+            _ => return Ok(()),
+        };
+        if may {
+            return Ok(());
+        }
+        let message = format!("the other host shows the guest as {elsewhere:?} meanwhile");
+        Err(HypervisorError::Unsupported { message })
+    }
+
     /// Carries out an effect that changes one host.
     pub(super) async fn change(&self, effect: Effect, means: Means) -> Answer<()> {
         let Means { facts, definition, copies } = means;

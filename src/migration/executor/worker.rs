@@ -5,13 +5,14 @@
 //! the result of an earlier one is nobody's.
 //!
 //! While the store takes nothing, the machine goes on hearing what happens, but what it decides waits:
-//! a deed must be known after a crash. Only what leaves the guest where it is, is done at once.
+//! a deed must be known after a crash. Only what leaves the guest where it is, is done at once; what had
+//! to wait is decided anew.
 
 mod gate;
 mod late;
 mod moving;
 
-use std::{collections::VecDeque, future::Future, sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{broadcast, mpsc},
@@ -31,7 +32,7 @@ use crate::{
     hypervisor::{HostEvent, MigrationOrder},
     migration::{
         Patience, Plan, Progress, copied_files,
-        job::{Doubt, Effect, Event, Failure, Job, Phase, Reason, Refusal},
+        job::{Agenda, Doubt, Effect, Event, Failure, Job, Phase, Reason, Refusal},
     },
     store::StoreError,
     telemetry::{AUDIT, Chain},
@@ -55,7 +56,7 @@ pub(super) struct Worker {
     hands: Arc<Hands>,
     progress: Progress,
     commands: mpsc::Receiver<Command>,
-    effects: VecDeque<Effect>,
+    agenda: Agenda,
     /// The job is not stored as it is; when to try again.
     store_at: Option<Instant>,
     /// The number of the current activity, and what ends it.
@@ -103,7 +104,7 @@ impl Worker {
             }),
             progress: progress.resumed(ticket.report.clone()),
             commands,
-            effects: VecDeque::new(),
+            agenda: Agenda::default(),
             store_at: None,
             activity: (0, CancellationToken::new()),
             results,
@@ -145,7 +146,10 @@ impl Worker {
     async fn work(&mut self, first: Event) {
         self.take(first).await;
         while !self.ticket.job.phase().is_over() {
-            match self.next_effect() {
+            if self.store_at.is_none() {
+                self.catch_up().await;
+            }
+            match self.agenda.next(self.store_at.is_none()) {
                 Some(effect) => self.act(effect).await,
                 None => self.wait().await,
             }
@@ -153,13 +157,13 @@ impl Worker {
         self.finish().await;
     }
 
-    /// What to do next, if it may be done now.
-    fn next_effect(&mut self) -> Option<Effect> {
-        let next = *self.effects.front()?;
-        if self.store_at.is_some() && !leaves_guest_alone(next) {
-            return None;
+    /// What was decided could be stored only now, and the world has moved on meanwhile: a new look
+    /// decides. What is to be done to a move that goes on is no worse for being late.
+    async fn catch_up(&mut self) {
+        if self.agenda.take_late() && self.moving.is_none() {
+            self.agenda.clear();
+            self.take(Event::Adopted).await;
         }
-        self.effects.pop_front()
     }
 
     /// Waits for whatever comes next.
@@ -182,7 +186,7 @@ impl Worker {
             }
             () = until(look_at) => {
                 self.look_at = None;
-                self.effects.push_back(Effect::Inspect);
+                self.agenda.add(Effect::Inspect);
             }
             () = late::shut_down(&mut self.late, &self.hands.guest_uuid),
                 if self.ticket.job.doubt() == Some(Doubt::MayShutDown) =>
@@ -252,6 +256,10 @@ impl Worker {
             }
         };
         debug!(?event, phase = %job.phase(), ?effects, "job moves");
+        if let Event::MoveEnded(_) = event {
+            // What was still to be done to the move would now hit another one.
+            self.agenda.clear();
+        }
         if before.doubt() == Some(Doubt::MayShutDown) && effects.contains(&Effect::StartSource) {
             let request = &self.ticket.record.request;
             let (domain, user) = (&request.guest, &request.owner);
@@ -263,7 +271,7 @@ impl Worker {
         self.progress.enter(job.phase());
         self.ticket.report = self.progress.report().clone();
         self.ticket.set_job(job);
-        self.effects.extend(effects);
+        self.agenda.extend(effects);
         self.store(Some(&before)).await;
         self.keep_time();
         // The end is shown by the runner, with all numbers, once the guest may have another job.
@@ -400,8 +408,13 @@ impl Worker {
         });
         let (facts, copies) = (*self.ticket.job.facts(), self.ticket.record.copies.clone());
         let means = Means { facts, definition, copies };
+        let started_there = self.ticket.job.was_started_there();
         let hands = Arc::clone(&self.hands);
         self.begin(move |_| async move {
+            if let Err(error) = hands.check_elsewhere(effect, facts, started_there).await {
+                warn!(?effect, error = %Chain(&error), "a step of the job is withheld");
+                return Outcome::Event(Event::Withheld);
+            }
             Outcome::Event(match hands.change(effect, means).await {
                 Ok(()) => Event::Did,
                 Err(error) => {
@@ -453,35 +466,6 @@ impl Worker {
                 warn!(?reason, %message, ?elapsed, "job failed");
             }
         }
-    }
-}
-
-/// Whether a crash after it leaves no more to find out than a crash before it. Cancelling a move belongs
-/// here: the guest stays, which is what an end of the move by itself would mean as well.
-fn leaves_guest_alone(effect: Effect) -> bool {
-    match effect {
-        Effect::StopGate | Effect::Inspect | Effect::InspectLater | Effect::AbortMove => true,
-        Effect::RunGate
-        | Effect::Prepare
-        | Effect::DefineDestination
-        | Effect::ShutDownGuest
-        | Effect::StartDestination
-        | Effect::StartMove
-        | Effect::Watch
-        | Effect::SuspendSource
-        | Effect::PausePostCopy
-        | Effect::RecoverPostCopy
-        | Effect::ResumeSource
-        | Effect::ResumeDestination
-        | Effect::StartSource
-        | Effect::DestroySource
-        | Effect::DestroyIncoming
-        | Effect::PersistDestination
-        | Effect::UndefineDestination
-        | Effect::RemoveCopies
-        | Effect::UndefineSource
-        | Effect::AutostartDestination
-        | Effect::HoldSource => false,
     }
 }
 

@@ -17,6 +17,8 @@ pub enum Event {
     Broke(Failure),
     /// The report on what was being done was lost; it may still happen.
     Lost(Failure),
+    /// What was to be done was not: the other host did not show what it must show, right before.
+    Withheld,
     /// The guest asked to shut down is off, by its own doing.
     GuestOff,
     /// The guest stands still for the last pages, or post-copy began.

@@ -197,7 +197,8 @@ impl Job {
             return self.wait(Doubt::InTransit);
         }
         if destination.is_active() {
-            return self.settle_away(sights);
+            // From now on its silence proves nothing.
+            return Self { starting: true, ..self }.settle_away(sights);
         }
         if source.is_active() {
             return match destination {
@@ -225,7 +226,7 @@ impl Job {
             return self.wait(Doubt::InTransit);
         }
         match destination {
-            Sight::Present(_) if !back => self.start_destination(),
+            Sight::Present(_) if !back && source.lets_start(self.facts) => self.start_destination(),
             _ if !self.may_start(source) => self.left_off().settle_home(sights),
             _ => self
                 .because(Reason::Host, "the guest's definition vanished from the destination")
@@ -237,6 +238,9 @@ impl Job {
     /// ended it, nor taken away its definition. Once it was started at the destination, or again at
     /// the source, a failed start is all that can have ended it.
     fn may_start(&self, source: Sight) -> bool {
+        if !source.lets_start(self.facts) {
+            return false;
+        }
         if self.starting || self.returning {
             return true;
         }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::Facts;
+
 /// What both hosts show of the guest. The source was looked at first: a guest that arrived in between
 /// is then seen twice rather than nowhere.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -123,11 +125,22 @@ impl Sight {
     }
 
     /// The host was asked and does not run the guest.
-    pub(super) fn is_idle(self) -> bool {
+    pub fn is_idle(self) -> bool {
         match self {
             Self::Unreachable => false,
             Self::Absent => true,
             Self::Present(presence) => presence.is_off(),
+        }
+    }
+
+    /// The source was asked and has the guest as our request to shut down leaves it, so that it may be
+    /// started at the destination, or again here. One that went to another host runs there, and one
+    /// whose definition is gone may do so.
+    pub fn lets_start(self, facts: Facts) -> bool {
+        match self {
+            Self::Unreachable => false,
+            Self::Absent => !facts.persistent,
+            Self::Present(here) => here.is_off() && here.activity != Activity::OffMigrated,
         }
     }
 

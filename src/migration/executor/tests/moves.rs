@@ -240,3 +240,24 @@ async fn progress_is_told_and_does_not_go_back() {
     let (view, _) = bench.end(&id).await;
     assert_eq!((view.phase, view.report.percent), (Phase::Done, 100));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_that_somebody_started_is_not_started_elsewhere() {
+    let bench = Bench::with(Options { shutdown_timeout: SOON, ..options() }).await;
+    let asking = bench.source.hang("shutdown");
+    let id = bench.submit(MigrationType::Restart).await;
+    reached(&asking);
+    // The guest is off and the job knows it; now it looks once more.
+    let calls = || bench.source.calls().iter().filter(|call| **call == "domain_by_uuid").count();
+    let before = calls();
+    drop(asking);
+    comes_true(|| calls() > before).await;
+    let looking = bench.source.hang("domain_by_uuid");
+    reached(&looking);
+    bench.source.change_guest_silently("web", |guest| guest.state = DomainState::Running);
+    drop(looking);
+    let (view, bench) = bench.end(&id).await;
+    assert_eq!(view.phase, Phase::Failed, "{view:?}");
+    assert!(!bench.destination.calls().contains(&"start"));
+    bench.is_home(|_| {});
+}

@@ -1,6 +1,7 @@
 //! A store that has no room, at each point.
 
 use super::*;
+use crate::{hypervisor::Migrator, migration::TimeoutAction};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_can_not_be_stored_is_refused() {
@@ -140,11 +141,7 @@ async fn one_waits() -> (Bench, String, String) {
 }
 
 fn other() -> Request {
-    Request {
-        guest: "db".to_owned(),
-        guest_uuid: OTHER.to_owned(),
-        ..request(MigrationType::Live)
-    }
+    Request { guest: "db".to_owned(), guest_uuid: OTHER.to_owned(), ..request(MigrationType::Live) }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -195,4 +192,76 @@ async fn a_cancelled_job_that_can_not_be_stored_takes_nobodys_place() {
     bench.gate.unlock();
     let (view, _) = bench.end(&again).await;
     assert_eq!(view.phase, Phase::Done);
+}
+
+/// A restart whose guest is off; that it is to be started at the destination can't be stored.
+async fn off_and_unstored() -> (Bench, String) {
+    let bench = Bench::with(Options { shutdown_timeout: SOON, ..options() }).await;
+    let asking = bench.source.hang("shutdown");
+    let id = bench.submit(MigrationType::Restart).await;
+    reached(&asking);
+    bench.store().refuse_writes(true).await;
+    drop(asking);
+    bench.reach(&id, |view| view.phase == Phase::Starting && view.unstored.is_some()).await;
+    (bench, id)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_had_to_wait_is_decided_anew() {
+    for meddled in [true, false] {
+        let (bench, id) = off_and_unstored().await;
+        if meddled {
+            bench.source.start("web").expect("it is off");
+        }
+        bench.store().refuse_writes(false).await;
+        let (view, bench) = bench.end(&id).await;
+        assert_eq!(bench.destination.calls().contains(&"start"), !meddled);
+        if meddled {
+            check_failure(&view, Reason::Host, "was started at the source meanwhile");
+            bench.is_home(|_| {});
+        } else {
+            assert_eq!(view.phase, Phase::Done);
+            bench.is_away(|_| {});
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_return_that_had_to_wait_is_decided_anew() {
+    let bench = Bench::with(Options { shutdown_timeout: SOON, ..options() }).await;
+    let starting = bench.destination.hang("start");
+    bench.destination.fail_next("start", refusal("no memory"));
+    let id = bench.submit(MigrationType::Restart).await;
+    reached(&starting);
+    bench.store().refuse_writes(true).await;
+    drop(starting);
+    bench.reach(&id, |view| view.phase == Phase::CleaningUp && view.unstored.is_some()).await;
+    // Somebody has made room there.
+    bench.destination.start("web").expect("it is off");
+    bench.store().refuse_writes(false).await;
+    let (view, bench) = bench.end(&id).await;
+    assert_eq!(view.phase, Phase::Done, "{view:?}");
+    assert!(!bench.source.calls().contains(&"start"));
+    bench.is_away(|_| {});
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_is_cancelled_although_a_pause_has_to_wait() {
+    let mut request = request(MigrationType::Live);
+    request.settings.timeout = Some((Duration::from_millis(200), TimeoutAction::Pause));
+    let bench = Bench::new().await;
+    let copying = bench.source.hang("copy");
+    let id = bench.submit_request(request).await;
+    reached(&copying);
+    bench.store().refuse_writes(true).await;
+    // The pause is decided, and waits.
+    bench.reach(&id, |view| view.unstored.is_some()).await;
+    soon(bench.handle().abort(&id)).await.expect("it copies");
+    comes_true(|| bench.source.calls().contains(&"abort_job")).await;
+    assert!(!bench.source.calls().contains(&"suspend"));
+    drop(copying);
+    bench.store().refuse_writes(false).await;
+    let (view, bench) = bench.end(&id).await;
+    assert_eq!(view.phase, Phase::Cancelled);
+    bench.is_home(|_| {});
 }

@@ -204,7 +204,7 @@ impl Worker {
         }
         if self.ticket.job.is_giving_up() {
             // It may have been too early for libvirt before.
-            self.effects.push_back(Effect::AbortMove);
+            self.agenda.add(Effect::AbortMove);
         } else if let Some(action) = self.progress.judge(at) {
             self.despair(action).await;
         }

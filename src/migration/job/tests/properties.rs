@@ -97,6 +97,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         Just(Event::Did),
         Just(Event::Broke(broke())),
         Just(Event::Lost(broke())),
+        Just(Event::Withheld),
         Just(Event::GuestOff),
         any::<bool>().prop_map(|post_copy| Event::Switched { post_copy }),
         prop::sample::select(vec![

@@ -93,7 +93,15 @@ pub(super) struct World {
     starting_late: bool,
     dice: Dice,
     job: Job,
-    effects: VecDeque<Effect>,
+    /// What the store has of it.
+    stored: Job,
+    /// The store takes nothing.
+    full: bool,
+    /// The job is not stored as it is.
+    unstored: bool,
+    /// Clients have seen it end.
+    shown: bool,
+    agenda: Agenda,
     waiting: Option<Waiting>,
     killed: bool,
     log: Vec<String>,
@@ -124,7 +132,11 @@ impl World {
             starting_late: false,
             dice: Dice(dice.into()),
             job: Job::new(terms),
-            effects: VecDeque::new(),
+            stored: Job::new(terms),
+            full: false,
+            unstored: false,
+            shown: false,
+            agenda: Agenda::default(),
             waiting: None,
             killed: false,
             log: Vec::new(),
@@ -133,13 +145,18 @@ impl World {
 
     fn tell(&mut self, event: Event) {
         self.log.push(format!("{event:?}"));
-        match self.job.clone().on(event.clone()) {
+        let before = self.job.clone();
+        match before.clone().on(event.clone()) {
             Ok((job, effects)) => {
                 let stored = serde_json::to_string(&job).expect("a job can be stored");
                 assert_eq!(serde_json::from_str::<Job>(&stored).expect("and read back"), job);
                 check_legal(&job, effects);
+                if let Event::MoveEnded(_) = event {
+                    self.agenda.clear();
+                }
                 self.job = job;
-                self.effects.extend(effects);
+                self.agenda.extend(effects);
+                self.store(before);
                 self.log.push(format!("  → {:?} {effects:?}", self.job.phase()));
             }
             Err(refusal @ Refusal::Unexpected { .. }) => panic!("{refusal}\n{}", self.report()),
@@ -150,6 +167,35 @@ impl World {
             }
         }
         self.check_safe();
+    }
+
+    /// Stores the job as its worker does: one that has changed nothing fails if that does not work.
+    fn store(&mut self, before: Job) {
+        self.unstored = self.full;
+        if !self.full {
+            self.stored = self.job.clone();
+        } else if !self.job.phase().is_over()
+            && !before.phase().touches_hosts()
+            && let Ok((failed, _)) = before.on(Event::Broke(broke()))
+        {
+            self.job = failed;
+        }
+        let hidden = self.unstored && self.stored.may_move_guest();
+        self.shown |= self.job.phase().is_over() && !hidden;
+    }
+
+    fn is_settled(&self) -> bool {
+        self.job.phase().is_over() && !self.unstored
+    }
+
+    /// The store has room again.
+    fn make_room(&mut self) {
+        self.full = false;
+        if self.unstored {
+            self.unstored = false;
+            self.stored = self.job.clone();
+            self.shown |= self.job.phase().is_over();
+        }
     }
 
     fn report(&self) -> String {
@@ -177,11 +223,13 @@ impl World {
         );
     }
 
-    /// The daemon dies and comes back: what was under way is forgotten.
+    /// The daemon dies and comes back: what was under way, and what was not stored, is forgotten.
     fn crash(&mut self) {
         self.log.push("crash".to_owned());
-        self.effects.clear();
+        self.agenda.clear();
         self.waiting = None;
+        self.job = self.stored.clone();
+        self.unstored = false;
         if !self.job.phase().is_over() {
             self.tell(Event::Adopted);
             if self.job.phase() == Phase::Queued {
@@ -191,7 +239,23 @@ impl World {
     }
 
     fn step(&mut self) {
-        match self.dice.roll(16) {
+        if self.job.phase().is_over() {
+            match self.dice.roll(4) {
+                1 => self.crash(),
+                2 => self.make_room(),
+                _ => {}
+            }
+            return;
+        }
+        if self.unstored {
+            // The world does not wait for our store.
+            match self.dice.roll(8) {
+                1 => self.make_room(),
+                2 => self.start_by_hand(),
+                _ => {}
+            }
+        }
+        match self.dice.roll(20) {
             1 | 2 => self.tick(),
             3 => self.crash(),
             4 => self.source.cut = !self.source.cut,
@@ -208,17 +272,52 @@ impl World {
             }
             10 if self.job.doubt().is_some() => self.lose_patience(),
             11 if self.moving.is_none() && self.dice.roll(4) == 0 => self.stop_guest(),
-            _ => match self.effects.pop_front() {
-                Some(effect) => self.act(effect),
-                None => self.deliver(),
-            },
+            16 if self.full => self.make_room(),
+            16 => self.full = true,
+            17 => self.start_by_hand(),
+            _ => self.go_on(),
         }
         self.check_safe();
     }
 
+    /// The next effect, as the worker chooses it, or what was waited for.
+    fn go_on(&mut self) {
+        if !self.unstored && self.agenda.take_late() && self.waiting != Some(Waiting::Move) {
+            self.agenda.clear();
+            self.tell(Event::Adopted);
+            return;
+        }
+        match self.agenda.next(!self.unstored) {
+            Some(effect) => self.act(effect),
+            None => self.deliver(),
+        }
+    }
+
     fn moves(&self) -> bool {
         let running = self.terms.migration_type.moves_memory() && self.source.executes();
-        running && self.waiting == Some(Waiting::Move) && self.effects.is_empty()
+        running && self.waiting == Some(Waiting::Move)
+    }
+
+    /// Somebody sees that the guest runs nowhere, and starts it.
+    fn start_by_hand(&mut self) {
+        let idle = self.source.active.is_none() && self.destination.active.is_none();
+        if !idle || self.moving.is_some() || self.starting_late || self.stopped {
+            return;
+        }
+        // What we were not to start at the destination is taken to be off there while it is silent; and
+        // one to be moved while off is not looked for.
+        let there = match self.terms.migration_type {
+            MigrationType::Restart => self.job.was_started_there(),
+            MigrationType::Live | MigrationType::Resume => true,
+            MigrationType::Offline => false,
+        };
+        let there = there && self.dice.roll(2) == 1;
+        let host = if there { &mut self.destination } else { &mut self.source };
+        if host.defined {
+            host.active = Some(Activity::Running);
+            host.migrated = false;
+            self.log.push("somebody starts the guest".to_owned());
+        }
     }
 
     /// By then libvirt has finished what no job shows.
@@ -261,9 +360,10 @@ impl World {
     /// Random faults while the bytes last; then everything works and the job must end.
     pub(super) fn run(mut self) {
         self.tell(Event::Admitted);
-        while !self.dice.0.is_empty() && !self.job.phase().is_over() {
+        while !self.dice.0.is_empty() && !self.is_settled() {
             self.step();
         }
+        self.make_room();
         self.source.cut = false;
         self.destination.cut = false;
         for round in 0..500 {
@@ -276,10 +376,7 @@ impl World {
                     self.lose_patience();
                 }
             }
-            match self.effects.pop_front() {
-                Some(effect) => self.act(effect),
-                None => self.deliver(),
-            }
+            self.go_on();
             self.tick();
             self.check_safe();
         }

@@ -5,6 +5,9 @@ use super::*;
 impl World {
     pub(super) fn act(&mut self, effect: Effect) {
         self.log.push(format!("effect {effect:?}"));
+        let moves =
+            matches!(effect, Effect::StartMove | Effect::ShutDownGuest | Effect::StartDestination);
+        assert!(!(moves && self.shown), "a job that was over moves the guest\n{}", self.report());
         match effect {
             Effect::RunGate => self.waiting = Some(Waiting::Gate),
             Effect::StopGate => self.waiting = None,
@@ -82,6 +85,14 @@ impl World {
 
     /// A call that changes one host: it may fail, and it may fail after it has worked.
     pub(super) fn call(&mut self, effect: Effect) {
+        if self.dice.roll(3) == 2 {
+            // The world moves on between the decision and the deed.
+            self.start_by_hand();
+        }
+        if !self.other_host_lets(effect) {
+            self.tell(Event::Withheld);
+            return;
+        }
         let luck = self.dice.roll(8);
         if luck == 5 && effect == Effect::StartDestination && !self.destination.cut {
             self.starting_late = true;
@@ -98,6 +109,18 @@ impl World {
             self.tell(Event::Lost(broke()));
         } else {
             self.tell(Event::Broke(broke()));
+        }
+    }
+
+    /// The look at the other host right before a deed.
+    fn other_host_lets(&self, effect: Effect) -> bool {
+        let (source, destination) = (self.source.sight(false), self.destination.sight(false));
+        match effect {
+            Effect::StartDestination => source.lets_start(self.facts),
+            Effect::ResumeDestination => source.is_idle(),
+            Effect::StartSource if !self.job.was_started_there() && self.destination.cut => true,
+            Effect::StartSource | Effect::ResumeSource => destination.is_idle(),
+            _ => true,
         }
     }
 
@@ -159,6 +182,9 @@ impl World {
                 destination.copies = false;
             }
             Effect::UndefineSource => {
+                if source.active.is_some() {
+                    return false;
+                }
                 source.defined = false;
                 source.autostart = false;
             }
@@ -192,7 +218,8 @@ impl World {
             Some(Waiting::Move) => self.deliver_move(),
             Some(Waiting::Shutdown) => {
                 let off = self.source.active.is_none();
-                if off || self.dice.roll(4) == 3 {
+                // One that was started again after it obeyed does not do so twice.
+                if off || !self.shutting_down || self.dice.roll(4) == 3 {
                     self.waiting = None;
                     let timeout = || Event::Broke(Failure::new(Reason::ShutdownTimeout, "late"));
                     self.tell(if off { Event::GuestOff } else { timeout() });
