@@ -201,11 +201,15 @@ pub struct Job {
     unclear: bool,
     /// The guest runs at the destination while memory is still at the source.
     post_copy: bool,
+    /// The guest was seen to stand still for the last pages: the destination may have been told to run it.
+    #[serde(default)]
+    switched: bool,
     /// How often post-copy was taken up again.
     #[serde(default)]
     recoveries: u8,
     /// What keeps us from deciding.
     doubt: Option<Doubt>,
+    /// This doubt has lasted as long as we are willing to wait.
     impatient: bool,
     /// How often the current step of cleaning up has failed.
     tries: u8,
@@ -250,6 +254,7 @@ impl Job {
             given_up: None,
             unclear: false,
             post_copy: false,
+            switched: false,
             recoveries: 0,
             doubt: None,
             impatient: false,
@@ -373,7 +378,7 @@ impl Job {
             }
             (Phase::Copying | Phase::Switching, Event::Switched { post_copy }) => {
                 let post_copy = self.post_copy || post_copy;
-                Self { post_copy, ..self }.to(Phase::Switching, &[])
+                Self { post_copy, switched: true, ..self }.to(Phase::Switching, &[])
             }
             (phase @ (Phase::Copying | Phase::Switching), Event::Hold) => {
                 // A guest that was paused before stays so afterwards.

@@ -35,7 +35,9 @@ const LOOK_FOR_SHUTDOWN: Duration = Duration::from_millis(500);
 /// VIR_ERR_OPERATION_INVALID.
 const OPERATION_INVALID: u32 = 55;
 
-/// virDomainRunningReason: post-copy under way, broken.
+/// virDomainRunningReason: a migration was cancelled after the guest stood still for it; post-copy under
+/// way, broken.
+const RUNNING_MIGRATION_CANCELED: i32 = 6;
 const RUNNING_POST_COPY: i32 = 10;
 const RUNNING_POST_COPY_FAILED: i32 = 11;
 /// virDomainPausedReason: for a migration, while it starts, post-copy under way, broken.
@@ -463,6 +465,8 @@ fn sight(host: &dyn Migrator, uuid: &str) -> Answer<Sight> {
         persistent: domain.persistent,
         autostart: domain.autostart,
         outgoing: job.is_some_and(|job| is_outgoing(&job)),
+        revived: domain.state == DomainState::Running
+            && domain.reason == RUNNING_MIGRATION_CANCELED,
     }))
 }
 

@@ -273,6 +273,10 @@ impl Worker {
         self.ticket.set_job(job);
         self.agenda.extend(effects);
         self.store(Some(&before)).await;
+        if self.ticket.job.doubt() != before.doubt() {
+            // Each doubt has our whole patience.
+            self.patience_ends = None;
+        }
         self.keep_time();
         // The end is shown by the runner, with all numbers, once the guest may have another job.
         if !self.ticket.job.phase().is_over() {

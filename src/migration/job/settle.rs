@@ -6,21 +6,26 @@
 
 use super::{
     Activity, Copies, Doubt, Effect, Failure, Job, MAX_RECOVERIES, MAX_RECOVERIES_AT_ONCE,
-    MAX_TRIES, MigrationType, Phase, Reason, Sight, Sights, Step,
+    MAX_TRIES, MigrationType, Phase, Presence, Reason, Sight, Sights, Step,
 };
 
 impl Job {
     /// Decides by what was seen.
     pub(super) fn on_seen(self, sights: Sights) -> Step {
-        let job = Self { doubt: None, ..self };
-        if sights.source == Sight::Unreachable {
-            return job.wait(Doubt::SourceUnreachable);
-        }
-        match job.terms.migration_type {
-            MigrationType::Live | MigrationType::Resume => job.settle_move(sights),
-            MigrationType::Offline => job.settle_offline(sights),
-            MigrationType::Restart => job.settle_restart(sights),
-        }
+        let (job, effects) = match self.terms.migration_type {
+            _ if sights.source == Sight::Unreachable => self.wait(Doubt::SourceUnreachable),
+            MigrationType::Live | MigrationType::Resume => self.settle_move(sights),
+            MigrationType::Offline => self.settle_offline(sights),
+            MigrationType::Restart => self.settle_restart(sights),
+        };
+        // The doubt from before lived until here, to be compared with what is seen now.
+        let doubt = job.doubt.filter(|_| job.phase == Phase::Confirming);
+        (Self { doubt, ..job }, effects)
+    }
+
+    /// Whether this very doubt has lasted long enough. Patience with another one counts for nothing.
+    fn has_borne(&self, doubt: Doubt) -> bool {
+        self.impatient && self.doubt == Some(doubt)
     }
 
     /// A guest that runs is moved by libvirt.
@@ -53,7 +58,7 @@ impl Job {
     /// once, then each time our patience ends.
     fn settle_broken(self, sights: Sights) -> Step {
         let job = Self { post_copy: true, ..self };
-        let now = job.impatient || job.recoveries < MAX_RECOVERIES_AT_ONCE;
+        let now = job.has_borne(Doubt::PostCopyBroken) || job.recoveries < MAX_RECOVERIES_AT_ONCE;
         if sights.destination.is_idle() {
             job.bear(Doubt::PostCopyBroken, sights)
         } else if sights.destination != Sight::Unreachable && now && job.recoveries < MAX_RECOVERIES
@@ -78,11 +83,11 @@ impl Job {
             (_, None | Some(Activity::Off | Activity::OffMigrated | Activity::Ended)) => {
                 self.settle_home(sights)
             }
-            (_, Some(Activity::InTransit)) if self.impatient => {
+            (_, Some(Activity::InTransit)) if self.has_borne(Doubt::HalfArrived) => {
                 self.step(&[Effect::DestroyIncoming], Self::end_home)
             }
             // Its own libvirt ends it as soon as it notices.
-            (_, Some(Activity::InTransit)) => self.wait(Doubt::InTransit),
+            (_, Some(Activity::InTransit)) => self.wait(Doubt::HalfArrived),
             (
                 _,
                 Some(
@@ -160,7 +165,9 @@ impl Job {
             Sight::Present(there) if there.persistent && brought && source.is_idle() => {
                 self.settle_away(sights)
             }
-            Sight::Absent | Sight::Present(_) if self.unclear && !self.impatient => {
+            Sight::Absent | Sight::Present(_)
+                if self.unclear && !self.has_borne(Doubt::InTransit) =>
+            {
                 self.wait(Doubt::InTransit)
             }
             Sight::Absent | Sight::Present(_) => self.settle_home(sights),
@@ -222,7 +229,7 @@ impl Job {
                 .settle_home(sights);
         }
         // The destination may still be about to carry out a start whose report was lost.
-        if back && self.starting && self.unclear && !self.impatient {
+        if back && self.starting && self.unclear && !self.has_borne(Doubt::InTransit) {
             return self.wait(Doubt::InTransit);
         }
         match destination {
@@ -308,12 +315,14 @@ impl Job {
     }
 
     fn wait(self, doubt: Doubt) -> Step {
-        Self { doubt: Some(doubt), ..self }.to(Phase::Confirming, &[Effect::InspectLater])
+        let impatient = self.has_borne(doubt);
+        Self { doubt: Some(doubt), impatient, ..self }
+            .to(Phase::Confirming, &[Effect::InspectLater])
     }
 
     /// A doubt; some can be lived with when they last.
     fn bear(self, doubt: Doubt, sights: Sights) -> Step {
-        if !self.impatient {
+        if !self.has_borne(doubt) {
             return self.wait(doubt);
         }
         match doubt {
@@ -340,6 +349,7 @@ impl Job {
             Doubt::SourceUnreachable
             | Doubt::DestinationUnreachable
             | Doubt::InTransit
+            | Doubt::HalfArrived
             | Doubt::PostCopyBroken
             | Doubt::MayShutDown => self.wait(doubt),
         }
@@ -350,12 +360,14 @@ impl Job {
     fn is_certainly_home(&self, sights: Sights) -> bool {
         match self.terms.migration_type {
             MigrationType::Offline => sights.source.presence().is_some_and(|here| here.persistent),
-            // One that we have paused can't tell whether it was told to go on elsewhere.
-            MigrationType::Live | MigrationType::Resume => match sights.source.activity() {
-                Some(Activity::Running) => true,
-                Some(Activity::Paused) => !self.held,
-                _ => false,
-            },
+            // libvirt resumes the guest here also if only the answer of a destination that runs it was
+            // lost. One that never stood still for the last pages was never let go; one that is paused
+            // can't tell, for it would be so at the destination, too.
+            MigrationType::Live | MigrationType::Resume => {
+                let here = sights.source.presence();
+                let runs = |here: Presence| here.activity == Activity::Running && !here.revived;
+                !self.switched && here.is_some_and(runs)
+            }
             MigrationType::Restart => {
                 // A guest that may still shut down on our request must not be left alone.
                 let settled = self.abort || self.failure.is_some() || !self.shut_down;

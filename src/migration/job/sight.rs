@@ -38,6 +38,9 @@ pub struct Presence {
     pub autostart: bool,
     /// An outgoing migration job runs on it.
     pub outgoing: bool,
+    /// It stood still for a migration and goes on here since, as libvirt believes that the migration
+    /// was cancelled.
+    pub revived: bool,
 }
 
 /// What a guest does on a host.
@@ -70,6 +73,8 @@ pub enum Doubt {
     DestinationUnreachable,
     /// The guest is between states that pass by themselves.
     InTransit,
+    /// The source runs it, and the destination has a part that will not arrive.
+    HalfArrived,
     /// Both hosts run it, or seem to.
     RunsTwice,
     /// Neither host knows it, or seems to.
@@ -88,6 +93,7 @@ impl fmt::Display for Doubt {
                 "the destination host can't be asked where the guest is"
             }
             Self::InTransit => "the guest is paused between the hosts",
+            Self::HalfArrived => "the destination has a part of the guest that did not arrive",
             Self::RunsTwice => "both hosts show the guest as running",
             Self::Vanished => "neither host knows the guest",
             Self::PostCopyBroken => {

@@ -28,11 +28,23 @@ fn prepared(migration_type: MigrationType, facts: Facts) -> Job {
 }
 
 fn seen(activity: Activity) -> Sight {
-    Sight::Present(Presence { activity, persistent: true, autostart: false, outgoing: false })
+    Sight::Present(Presence {
+        activity,
+        persistent: true,
+        autostart: false,
+        outgoing: false,
+        revived: false,
+    })
 }
 
 fn transient(activity: Activity) -> Sight {
-    Sight::Present(Presence { activity, persistent: false, autostart: false, outgoing: false })
+    Sight::Present(Presence {
+        activity,
+        persistent: false,
+        autostart: false,
+        outgoing: false,
+        revived: false,
+    })
 }
 
 fn sights(source: Sight, destination: Sight) -> Event {
@@ -88,6 +100,7 @@ fn the_source_loses_its_definition_last() {
         persistent: true,
         autostart: true,
         outgoing: false,
+        revived: false,
     };
     let events = vec![Event::Did, sights(left, Sight::Present(there))];
     let job = check(job, events, Phase::CleaningUp, &[Effect::UndefineSource]);
@@ -104,6 +117,7 @@ fn a_definition_that_stays_behind_must_not_start_by_itself() {
         persistent: true,
         autostart: true,
         outgoing: false,
+        revived: false,
     };
     let events = vec![
         Event::MoveEnded(Ending::Arrived),
@@ -401,6 +415,7 @@ fn an_adopted_job_goes_on_from_what_it_sees() {
         persistent: true,
         autostart: false,
         outgoing: true,
+        revived: false,
     };
     assert_eq!(
         adopt(live.clone(), Sight::Present(outgoing), transient(Activity::InTransit)),
@@ -498,5 +513,61 @@ fn a_job_that_is_over_stays_over() {
         check(Job::new(terms(MigrationType::Live)), vec![Event::Abort], Phase::Cancelled, &[]);
     for event in [Event::Abort, Event::Admitted, Event::Adopted, Event::PatienceOver] {
         assert_eq!(job.clone().on(event), Err(Refusal::Over(Phase::Cancelled)));
+    }
+}
+
+/// A live migration that ended with an error, and the destination does not answer.
+#[track_caller]
+fn silent_for_long(job: Job, here: Presence) -> Step {
+    let silent = sights(Sight::Present(here), Sight::Unreachable);
+    let lost = Event::MoveEnded(Ending::Failed(broke()));
+    let events = vec![lost, silent.clone(), Event::PatienceOver];
+    let job = check(job, events, Phase::Confirming, &[Effect::Inspect]);
+    job.on(silent).expect("seen")
+}
+
+#[test]
+fn a_guest_that_was_let_go_is_not_certainly_home() {
+    let runs = Presence {
+        activity: Activity::Running,
+        persistent: true,
+        autostart: false,
+        outgoing: false,
+        revived: false,
+    };
+    let live = || prepared(MigrationType::Live, PERSISTENT);
+    let switched = || live().on(Event::Switched { post_copy: false }).expect("it copies").0;
+    let revived = Presence { revived: true, ..runs };
+    let paused = Presence { activity: Activity::Paused, ..runs };
+    for (job, here) in [(switched(), runs), (live(), revived), (live(), paused)] {
+        let (job, effects) = silent_for_long(job, here);
+        assert_eq!(job.doubt(), Some(Doubt::DestinationUnreachable), "{here:?}");
+        assert_eq!(effects, [Effect::InspectLater]);
+        check(job, vec![Event::Kill], Phase::Failed, &[]);
+    }
+    assert_eq!(silent_for_long(live(), runs).0.phase(), Phase::Failed);
+}
+
+#[test]
+fn each_doubt_is_borne_for_itself() {
+    let wait: &[Effect] = &[Effect::InspectLater];
+    let (off, running) = (seen(Activity::Off), seen(Activity::Running));
+    // Patience with a silent destination is none with a start that may still happen.
+    let job = prepared(MigrationType::Restart, PERSISTENT);
+    let silent = sights(off, Sight::Unreachable);
+    let events = vec![Event::Did, Event::GuestOff, Event::Lost(broke()), silent];
+    let job = check(job, events, Phase::Confirming, wait);
+    let events = vec![Event::PatienceOver, sights(off, off)];
+    let job = check(job, events, Phase::Confirming, wait);
+    let events = vec![Event::PatienceOver, sights(off, off)];
+    check(job, events, Phase::CleaningUp, &[Effect::StartSource]);
+    // Nor with a guest that seems to run twice, or a part that did not arrive.
+    for destination in [running, seen(Activity::InTransit)] {
+        let job = prepared(MigrationType::Live, PERSISTENT);
+        let lost = Event::MoveEnded(Ending::Failed(broke()));
+        let silent = sights(running, Sight::Unreachable);
+        let events = vec![lost, silent, Event::PatienceOver, sights(running, destination)];
+        let job = check(job, events, Phase::Confirming, wait);
+        check(job, vec![sights(running, destination)], Phase::Confirming, wait);
     }
 }

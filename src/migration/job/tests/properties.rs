@@ -79,9 +79,9 @@ fn any_event() -> impl Strategy<Value = Event> {
         Activity::PostCopy,
         Activity::PostCopyFailed,
     ]);
-    let present = (activity, any::<[bool; 3]>()).prop_map(|(activity, bits)| {
-        let [persistent, autostart, outgoing] = bits;
-        Sight::Present(Presence { activity, persistent, autostart, outgoing })
+    let present = (activity, any::<[bool; 4]>()).prop_map(|(activity, bits)| {
+        let [persistent, autostart, outgoing, revived] = bits;
+        Sight::Present(Presence { activity, persistent, autostart, outgoing, revived })
     });
     let sight = prop_oneof![Just(Sight::Unreachable), Just(Sight::Absent), present.boxed()].boxed();
     let facts = any::<[bool; 5]>().prop_map(

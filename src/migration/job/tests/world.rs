@@ -18,6 +18,8 @@ struct Host {
     /// It has copies of the guest's disks.
     copies: bool,
     autostart: bool,
+    /// It stood still for a migration and goes on since.
+    revived: bool,
     cut: bool,
 }
 
@@ -33,8 +35,8 @@ impl Host {
             None if self.ended => Activity::Ended,
             None => Activity::Off,
         };
-        let (persistent, autostart) = (self.defined, self.autostart);
-        Sight::Present(Presence { activity, persistent, autostart, outgoing })
+        let (persistent, autostart, revived) = (self.defined, self.autostart, self.revived);
+        Sight::Present(Presence { activity, persistent, autostart, outgoing, revived })
     }
 
     fn executes(&self) -> bool {
@@ -43,6 +45,7 @@ impl Host {
 
     fn stop(&mut self) {
         self.active = None;
+        self.revived = false;
     }
 }
 
@@ -89,6 +92,8 @@ pub(super) struct World {
     suspended: bool,
     /// It has shut down late, while nobody could see that.
     unseen: bool,
+    /// libvirt itself has resumed the guest at the source although the destination runs it.
+    doubled: bool,
     /// A start at the destination whose report was lost and that is still to happen.
     starting_late: bool,
     dice: Dice,
@@ -129,6 +134,7 @@ impl World {
             shutting_down: false,
             suspended: false,
             unseen: false,
+            doubled: false,
             starting_late: false,
             dice: Dice(dice.into()),
             job: Job::new(terms),
@@ -212,7 +218,7 @@ impl World {
 
     fn check_safe(&self) {
         assert!(
-            !(self.source.executes() && self.destination.executes()),
+            self.doubled || !(self.source.executes() && self.destination.executes()),
             "two running guests\n{}",
             self.report()
         );
@@ -391,6 +397,10 @@ impl World {
         let tidy = self.job.note().is_none();
         if reason == Some(Reason::Unresolved) {
             assert!(self.killed, "unresolved without being killed\n{}", report());
+            return;
+        }
+        if self.doubled && !self.stopped {
+            assert_eq!(reason, Some(Reason::RunsTwice), "a doubled guest is hidden\n{}", report());
             return;
         }
         if self.job.phase() == Phase::Done {

@@ -42,7 +42,7 @@ impl World {
                 if matches!(self.moving, Some(Stage::Copying)) && self.dice.roll(4) != 3 {
                     self.moving = None;
                     if self.terms.migration_type != MigrationType::Offline {
-                        self.source.active = Some(self.own_state());
+                        self.revive();
                         self.destination.active = None;
                     }
                 }

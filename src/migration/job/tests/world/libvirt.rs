@@ -66,12 +66,12 @@ impl World {
             (Stage::Copying, 2) => {
                 // The guest goes on at the source; the destination's half dies.
                 self.moving = None;
-                self.source.active = Some(self.own_state());
+                self.revive();
                 self.destination.active = None;
             }
             (Stage::Copying, 3) => {
                 self.moving = None;
-                self.source.active = Some(self.own_state());
+                self.revive();
                 // The half is noticed later.
             }
             (Stage::Copying, 4) => {
@@ -95,7 +95,7 @@ impl World {
             (Stage::Switching, 2) => {
                 self.moving = None;
                 self.destination.active = None;
-                self.source.active = Some(self.own_state());
+                self.revive();
             }
             (Stage::Switching, 3) => {
                 // The source's libvirt is restarted: it leaves the guest paused.
@@ -110,6 +110,12 @@ impl World {
                 }
             }
             (Stage::Finishing, 3) => self.moving = None,
+            (Stage::Finishing, 4 | 5) => {
+                // The destination's last answer is lost.
+                self.moving = None;
+                self.revive();
+                self.doubled = true;
+            }
             (Stage::Finishing, _) => self.finish_move(),
             (Stage::PostCopy, 2 | 3) => self.break_post_copy(),
             (Stage::PostCopy, _) => {
@@ -145,6 +151,12 @@ impl World {
             0 => Activity::PostCopyFailed,
             _ => Activity::PostCopy,
         });
+    }
+
+    /// libvirt lets the guest go on at the source, if it stood still there.
+    pub(super) fn revive(&mut self) {
+        self.source.revived = self.source.active == Some(Activity::InTransit);
+        self.source.active = Some(self.own_state());
     }
 
     pub(super) fn start_late(&mut self) {
