@@ -46,7 +46,7 @@ use std::fmt;
 pub use agenda::Agenda;
 pub use event::{Effect, Ending, Event, Refusal};
 use serde::{Deserialize, Serialize};
-pub use sight::{Activity, Doubt, Presence, Sight, Sights};
+pub use sight::{Activity, Doubt, Outgoing, Presence, Sight, Sights};
 
 use super::MigrationType;
 

@@ -20,8 +20,8 @@ use crate::{
     },
     migration::{
         DestinationFacts, SourceFacts,
-        executor::failures,
-        job::{Activity, Effect, Event, Facts, Failure, Presence, Reason, Sight, Sights},
+        executor::{failures, ticket},
+        job::{Activity, Effect, Event, Facts, Failure, Outgoing, Presence, Reason, Sight, Sights},
     },
     sys::blocking::{SlotError, Slots},
 };
@@ -168,11 +168,12 @@ impl Hands {
     }
 
     /// Looks at both hosts, the source first.
-    pub(super) async fn inspect(&self) -> Sights {
+    pub(super) async fn inspect(&self, ours: OurMove) -> Sights {
         let uuid = self.guest_uuid.clone();
-        let source = self.ask_source("inspect", move |host| sight(host, &uuid)).await;
+        let source = self.ask_source("inspect", move |host| sight(host, &uuid, ours)).await;
         let uuid = self.guest_uuid.clone();
-        let destination = self.ask_destination("inspect", move |host| sight(host, &uuid)).await;
+        let look = move |host: &dyn Migrator| sight(host, &uuid, ours);
+        let destination = self.ask_destination("inspect", look).await;
         // An error that is no absence is no knowledge either.
         Sights {
             source: source.unwrap_or(Sight::Unreachable),
@@ -265,7 +266,7 @@ impl Hands {
         started_there: bool,
     ) -> Answer<()> {
         let uuid = self.guest_uuid.clone();
-        let look = move |host: &dyn Migrator| sight(host, &uuid);
+        let look = move |host: &dyn Migrator| sight(host, &uuid, OurMove::default());
         let (elsewhere, may) = match effect {
             Effect::StartDestination => {
                 let source = self.ask_source("inspect", look).await?;
@@ -290,6 +291,27 @@ impl Hands {
         }
         let message = format!("the other host shows the guest as {elsewhere:?} meanwhile");
         Err(HypervisorError::Unsupported { message })
+    }
+
+    /// Does something to the move, or to the guest for its sake, if it still is the one.
+    pub(super) async fn influence(&self, effect: Effect, ours: OurMove) -> Answer<()> {
+        let uuid = self.guest_uuid.clone();
+        self.ask_source("influence", move |host| {
+            let (name, asked) = (name_of(host, &uuid)?, now());
+            if let Ok(Some(job)) = host.job(&name)
+                && is_outgoing(&job)
+                && !ours.may_be(&job, asked)
+            {
+                let message = "another migration moves the guest".to_owned();
+                return Err(HypervisorError::Unsupported { message });
+            }
+            match effect {
+                Effect::SuspendSource => host.suspend(&name),
+                Effect::PausePostCopy => host.pause_post_copy(&name),
+                _ => host.abort_job(&name),
+            }
+        })
+        .await
     }
 
     /// Carries out an effect that changes one host.
@@ -317,10 +339,6 @@ impl Hands {
             }
             Effect::ResumeDestination => {
                 self.act_at_destination(move |host| host.resume(&name_of(host, &uuid)?)).await
-            }
-            // These two may be late, but the worker waits for them.
-            Effect::SuspendSource => {
-                self.ask_source("suspend", move |host| host.suspend(&name_of(host, &uuid)?)).await
             }
             Effect::DestroySource => {
                 self.act_at_source(move |host| destroy_if(host, &uuid, is_on_its_way)).await
@@ -357,21 +375,14 @@ impl Hands {
             Effect::HoldSource => {
                 self.act_at_source(move |host| set_autostart(host, &uuid, false)).await
             }
-            Effect::AbortMove => {
-                self.ask_source("abort_job", move |host| host.abort_job(&name_of(host, &uuid)?))
-                    .await
-            }
-            Effect::PausePostCopy => {
-                self.ask_source("pause_post_copy", move |host| {
-                    host.pause_post_copy(&name_of(host, &uuid)?)
-                })
-                .await
-            }
             Effect::RunGate
             | Effect::StopGate
             | Effect::Prepare
             | Effect::ShutDownGuest
             | Effect::StartMove
+            | Effect::AbortMove
+            | Effect::SuspendSource
+            | Effect::PausePostCopy
             | Effect::Watch
             | Effect::RecoverPostCopy
             | Effect::Inspect
@@ -449,7 +460,45 @@ fn present(domain: Answer<Domain>) -> Answer<Option<Domain>> {
     }
 }
 
-fn sight(host: &dyn Migrator, uuid: &str) -> Answer<Sight> {
+/// What tells the move that we asked for from others of the same guest: libvirt's jobs have no names, but
+/// each begins at a moment of its own. Milliseconds since 1970, by the clock of this host, which is the
+/// source's.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct OurMove {
+    /// One that began later is not ours; `None` if all may be.
+    pub(super) begins_until: Option<i64>,
+}
+
+/// How long libvirt may take to begin a move that it was asked for.
+const TIME_TO_BEGIN: i64 = 60_000;
+/// How exactly the moment is known at which a move began.
+const TOLERANCE: i64 = 1000;
+
+impl OurMove {
+    /// The move was asked for then, and was seen to have begun then.
+    pub(super) fn new(asked: Option<i64>, began: Option<i64>) -> Self {
+        let begun = began.map(|began| began.saturating_add(TOLERANCE));
+        let asked = asked.map(|asked| asked.saturating_add(TIME_TO_BEGIN));
+        Self { begins_until: begun.or(asked) }
+    }
+
+    /// Whether that job, of which libvirt told when it was asked `at`, may be the move.
+    pub(super) fn may_be(self, job: &JobStats, at: i64) -> bool {
+        match (self.begins_until, job.elapsed.map(i64::try_from)) {
+            (Some(until), Some(Ok(elapsed))) => at.saturating_sub(elapsed) <= until,
+            // Nothing is known that would tell them apart.
+            (None, _) | (_, None | Some(Err(_))) => true,
+        }
+    }
+}
+
+/// Milliseconds since 1970.
+pub(super) fn now() -> i64 {
+    ticket::now() / 1000
+}
+
+fn sight(host: &dyn Migrator, uuid: &str, ours: OurMove) -> Answer<Sight> {
+    let asked = now();
     let Some(domain) = present(host.domain_by_uuid(uuid))? else { return Ok(Sight::Absent) };
     let job = match host.job(&domain.name) {
         Ok(job) => job,
@@ -464,7 +513,11 @@ fn sight(host: &dyn Migrator, uuid: &str) -> Answer<Sight> {
         activity: activity(&domain),
         persistent: domain.persistent,
         autostart: domain.autostart,
-        outgoing: job.is_some_and(|job| is_outgoing(&job)),
+        outgoing: match job.filter(is_outgoing) {
+            None => Outgoing::No,
+            Some(job) if ours.may_be(&job, asked) => Outgoing::Ours,
+            Some(_) => Outgoing::Foreign,
+        },
         revived: domain.state == DomainState::Running
             && domain.reason == RUNNING_MIGRATION_CANCELED,
     }))

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::Options;
+use super::{
+    Options,
+    hands::{self, OurMove},
+};
 use crate::{
     checks::Finding,
     migration::{Edits, Mode, Plan, Report, Settings, Target, job::Job},
@@ -71,6 +74,12 @@ pub(super) struct Record {
     /// Files that libvirt makes at the destination, and that are ours to remove if the guest stays.
     #[serde(default)]
     pub(super) copies: Vec<String>,
+    /// When libvirt was asked to move the guest, or was about to be; milliseconds since 1970.
+    #[serde(default)]
+    pub(super) move_asked: Option<i64>,
+    /// When the move began, as libvirt told.
+    #[serde(default)]
+    pub(super) move_began: Option<i64>,
 }
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -87,8 +96,15 @@ impl Record {
             destination_name: request.guest.clone(),
             definitions: None,
             copies: Vec::new(),
+            move_asked: None,
+            move_began: None,
             request,
         }
+    }
+
+    /// What is known of the move that we asked for.
+    pub(super) fn our_move(&self) -> OurMove {
+        OurMove::new(self.move_asked, self.move_began)
     }
 
     /// What a client may change.
@@ -100,6 +116,7 @@ impl Record {
     pub(super) fn keep(&mut self, plan: &Plan) {
         self.destination_name.clone_from(&plan.destination_name);
         self.copies.clone_from(&plan.copies);
+        self.move_asked = plan.order.as_ref().map(|_| hands::now());
         self.definitions = plan.order.is_none().then(|| Definitions {
             source: plan.source_definition.clone(),
             destination: plan.destination_definition.clone(),

@@ -23,7 +23,7 @@ use tracing::{Instrument, debug, error, info, info_span, warn};
 
 use super::{
     Command, CommandError, Shared, failures,
-    hands::{Hands, Means},
+    hands::{Hands, Means, OurMove},
     record::{Amendment, Definitions, Record},
     ticket::Ticket,
 };
@@ -368,9 +368,9 @@ impl Worker {
             Effect::Watch => self.begin_move(true),
             Effect::Inspect => {
                 self.look_at = None;
-                let hands = Arc::clone(&self.hands);
+                let (hands, ours) = (Arc::clone(&self.hands), self.our_move());
                 self.begin(|_| async move {
-                    let sights = hands.inspect().await;
+                    let sights = hands.inspect(ours).await;
                     debug!(?sights, "looked at both hosts");
                     Outcome::Event(Event::Seen(sights))
                 });
@@ -379,7 +379,8 @@ impl Worker {
                 self.look_at = Some(Instant::now() + self.shared.options().look_again);
             }
             Effect::AbortMove | Effect::SuspendSource | Effect::PausePostCopy => {
-                if let Err(error) = self.hands.change(effect, Means::default()).await {
+                // They may be late, but we wait for them.
+                if let Err(error) = self.hands.influence(effect, self.our_move()).await {
                     // It shows by itself whether the move ends, or the guest stands still.
                     info!(?effect, error = %Chain(&error), "had no effect");
                     if effect == Effect::SuspendSource {
@@ -400,6 +401,14 @@ impl Worker {
             | Effect::UndefineSource
             | Effect::AutostartDestination
             | Effect::HoldSource => self.change(effect),
+        }
+    }
+
+    /// What tells our move from others. A post-copy that was taken up again begins anew.
+    fn our_move(&self) -> OurMove {
+        match self.ticket.job.post_copy() {
+            true => OurMove::default(),
+            false => self.ticket.record.our_move(),
         }
     }
 

@@ -72,7 +72,7 @@ pub enum Effect {
     StartDestination,
     /// Let libvirt move the guest, for [`Event::MoveEnded`].
     StartMove,
-    /// Follow a move that somebody began, for [`Event::MoveEnded`].
+    /// Follow a move that goes on, for [`Event::MoveEnded`].
     Watch,
     /// Cancel the move; it is it that ends then.
     AbortMove,

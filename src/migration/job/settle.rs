@@ -6,7 +6,7 @@
 
 use super::{
     Activity, Copies, Doubt, Effect, Failure, Job, MAX_RECOVERIES, MAX_RECOVERIES_AT_ONCE,
-    MAX_TRIES, MigrationType, Phase, Presence, Reason, Sight, Sights, Step,
+    MAX_TRIES, MigrationType, Outgoing, Phase, Presence, Reason, Sight, Sights, Step,
 };
 
 impl Job {
@@ -31,10 +31,20 @@ impl Job {
     /// A guest that runs is moved by libvirt.
     fn settle_move(self, sights: Sights) -> Step {
         let Sights { source, destination } = sights;
-        let outgoing = source.presence().is_some_and(|presence| presence.outgoing);
+        let outgoing = source.outgoing();
         match (source.activity(), destination.activity()) {
+            // What we did has to be taken back first, once it is open no more where the guest is.
+            _ if outgoing == Outgoing::Foreign && (self.held || self.has_copies()) => {
+                self.wait(Doubt::Foreign)
+            }
+            _ if outgoing == Outgoing::Foreign => self.fail_with(
+                Reason::Host,
+                "another migration moves the guest; it and the guest were left alone",
+            ),
             (Some(Activity::PostCopyFailed), _) => self.settle_broken(sights),
-            (Some(activity), _) if outgoing => self.follow(activity == Activity::PostCopy),
+            (Some(activity), _) if outgoing == Outgoing::Ours => {
+                self.follow(activity == Activity::PostCopy)
+            }
             (Some(Activity::PostCopy), _) => self.wait(Doubt::InTransit),
             (Some(Activity::InTransit), _) => self.settle_stranded(sights),
             (Some(Activity::Running | Activity::Paused), _) => self.settle_unmoved(sights),
@@ -125,8 +135,9 @@ impl Job {
         if destination == Sight::Unreachable {
             return self.wait(Doubt::DestinationUnreachable);
         }
-        let left = source.presence().is_none_or(|here| here.activity == Activity::OffMigrated);
-        let arrived = self.arrived || left || !self.facts.destination_defined;
+        // That it left the source proves nothing: others migrate guests, too, and one without a
+        // definition is gone when it stops. Nor does a definition that was there before.
+        let arrived = self.arrived || !self.facts.destination_defined;
         if destination.is_only_defined() && arrived {
             return self.settle_away(sights);
         }
@@ -136,9 +147,15 @@ impl Job {
         if self.arrived && !self.facts.persistent {
             return self.to(Phase::Done, &[]);
         }
+        let how = match source.activity() {
+            Some(Activity::OffMigrated) => {
+                "the guest left for another host, and was not seen to arrive at the destination"
+            }
+            _ => "the guest stopped",
+        };
         let message = match &self.failure {
-            Some(failure) => format!("the guest stopped: {}", failure.message),
-            None => "the guest stopped".to_owned(),
+            Some(failure) => format!("{how}: {}", failure.message),
+            None => how.to_owned(),
         };
         self.fail(Failure::new(Reason::GuestStopped, message))
     }
@@ -198,6 +215,10 @@ impl Job {
         let Sights { source, destination } = sights;
         if source.is_active() && destination.is_active() {
             return self.bear(Doubt::RunsTwice, sights);
+        }
+        // A restart asks libvirt for no migration: this one is somebody else's.
+        if source.outgoing() != Outgoing::No {
+            return self.wait(Doubt::Foreign);
         }
         let idle_or_active = |sight: Sight| sight.is_idle() || sight.is_active();
         if !idle_or_active(source) || !idle_or_active(destination) {
@@ -334,9 +355,14 @@ impl Job {
                 Reason::RunsTwice,
                 "both hosts run the guest; nothing was changed: stop one of them by hand",
             ),
-            Doubt::Vanished => {
+            Doubt::Vanished if sights.destination == Sight::Absent => {
                 self.fail_with(Reason::Vanished, "neither host knows the guest any more")
             }
+            Doubt::Vanished => self.fail_with(
+                Reason::Vanished,
+                "the source does not know the guest any more, and it was not seen to arrive at the \
+                 destination, whose definition of it is an older one",
+            ),
             Doubt::PostCopyBroken if sights.source.is_idle() => self.fail_with(
                 Reason::PostCopyBroken,
                 "the source stopped before all of the guest's memory had left it",
@@ -350,6 +376,7 @@ impl Job {
             | Doubt::DestinationUnreachable
             | Doubt::InTransit
             | Doubt::HalfArrived
+            | Doubt::Foreign
             | Doubt::PostCopyBroken
             | Doubt::MayShutDown => self.wait(doubt),
         }
@@ -371,7 +398,8 @@ impl Job {
             MigrationType::Restart => {
                 // A guest that may still shut down on our request must not be left alone.
                 let settled = self.abort || self.failure.is_some() || !self.shut_down;
-                sights.source.is_active() && !self.starting && settled
+                let stays = sights.source.is_active() && sights.source.outgoing() == Outgoing::No;
+                stays && !self.starting && settled
             }
         }
     }
@@ -427,7 +455,7 @@ impl Job {
         }
         let kept = here.is_some_and(|here| here.persistent) || !self.facts.persistent;
         let brought = !self.facts.destination_defined && sights.destination.is_only_defined();
-        let copies = self.facts.copies && self.copies != Copies::Gone;
+        let copies = self.has_copies();
         if brought && kept {
             self.step(&[Effect::UndefineDestination], Self::end_home)
         } else if copies && sights.destination.is_idle() {
@@ -436,6 +464,10 @@ impl Job {
         } else {
             self.end_home()
         }
+    }
+
+    fn has_copies(&self) -> bool {
+        self.facts.copies && self.copies != Copies::Gone
     }
 
     fn end_home(self) -> Step {

@@ -36,11 +36,23 @@ pub struct Presence {
     pub persistent: bool,
     /// It starts with the host.
     pub autostart: bool,
-    /// An outgoing migration job runs on it.
-    pub outgoing: bool,
+    /// Whether a migration job moves it away.
+    pub outgoing: Outgoing,
     /// It stood still for a migration and goes on here since, as libvirt believes that the migration
     /// was cancelled.
     pub revived: bool,
+}
+
+/// The migration job that moves a guest away from a host.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Outgoing {
+    /// There is none.
+    #[default]
+    No,
+    /// It is the one that we asked for, as far as can be told.
+    Ours,
+    /// It is somebody else's.
+    Foreign,
 }
 
 /// What a guest does on a host.
@@ -79,6 +91,8 @@ pub enum Doubt {
     RunsTwice,
     /// Neither host knows it, or seems to.
     Vanished,
+    /// Somebody else moves it, and where it will be is open.
+    Foreign,
     /// Post-copy is broken, and both halves could not be brought together yet.
     PostCopyBroken,
     /// The source runs a guest that was asked to shut down and may still do so.
@@ -96,6 +110,7 @@ impl fmt::Display for Doubt {
             Self::HalfArrived => "the destination has a part of the guest that did not arrive",
             Self::RunsTwice => "both hosts show the guest as running",
             Self::Vanished => "neither host knows the guest",
+            Self::Foreign => "another migration moves the guest",
             Self::PostCopyBroken => {
                 "post-copy broke off: the guest is at the destination, and a part of its memory still \
                  at the source, so neither half may be ended or resumed"
@@ -128,6 +143,10 @@ impl Sight {
 
     pub(super) fn activity(self) -> Option<Activity> {
         self.presence().map(|presence| presence.activity)
+    }
+
+    pub(super) fn outgoing(self) -> Outgoing {
+        self.presence().map_or(Outgoing::No, |presence| presence.outgoing)
     }
 
     /// The host was asked and does not run the guest.

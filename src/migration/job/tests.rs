@@ -32,7 +32,7 @@ fn seen(activity: Activity) -> Sight {
         activity,
         persistent: true,
         autostart: false,
-        outgoing: false,
+        outgoing: Outgoing::No,
         revived: false,
     })
 }
@@ -42,7 +42,7 @@ fn transient(activity: Activity) -> Sight {
         activity,
         persistent: false,
         autostart: false,
-        outgoing: false,
+        outgoing: Outgoing::No,
         revived: false,
     })
 }
@@ -99,7 +99,7 @@ fn the_source_loses_its_definition_last() {
         activity: Activity::Running,
         persistent: true,
         autostart: true,
-        outgoing: false,
+        outgoing: Outgoing::No,
         revived: false,
     };
     let events = vec![Event::Did, sights(left, Sight::Present(there))];
@@ -116,7 +116,7 @@ fn a_definition_that_stays_behind_must_not_start_by_itself() {
         activity: Activity::OffMigrated,
         persistent: true,
         autostart: true,
-        outgoing: false,
+        outgoing: Outgoing::No,
         revived: false,
     };
     let events = vec![
@@ -414,7 +414,7 @@ fn an_adopted_job_goes_on_from_what_it_sees() {
         activity: Activity::Running,
         persistent: true,
         autostart: false,
-        outgoing: true,
+        outgoing: Outgoing::Ours,
         revived: false,
     };
     assert_eq!(
@@ -532,7 +532,7 @@ fn a_guest_that_was_let_go_is_not_certainly_home() {
         activity: Activity::Running,
         persistent: true,
         autostart: false,
-        outgoing: false,
+        outgoing: Outgoing::No,
         revived: false,
     };
     let live = || prepared(MigrationType::Live, PERSISTENT);
@@ -570,4 +570,60 @@ fn each_doubt_is_borne_for_itself() {
         let job = check(job, events, Phase::Confirming, wait);
         check(job, vec![sights(running, destination)], Phase::Confirming, wait);
     }
+}
+
+#[test]
+fn a_migration_of_others_is_left_alone() {
+    let foreign = Sight::Present(Presence {
+        activity: Activity::Running,
+        persistent: true,
+        autostart: false,
+        outgoing: Outgoing::Foreign,
+        revived: false,
+    });
+    let aborted = prepared(MigrationType::Live, PERSISTENT).on(Event::Abort).expect("it copies").0;
+    for job in [prepared(MigrationType::Live, PERSISTENT), aborted] {
+        let events = vec![Event::Adopted, sights(foreign, Sight::Absent)];
+        let job = check(job, events, Phase::Failed, &[]);
+        let message = &job.failure().expect("it failed").message;
+        assert!(message.starts_with("another migration moves the guest"), "{message}");
+    }
+    // A restart waits until it is open no more where the guest is.
+    let job = prepared(MigrationType::Restart, PERSISTENT);
+    let events = vec![Event::Adopted, sights(foreign, seen(Activity::Off))];
+    let job = check(job, events, Phase::Confirming, &[Effect::InspectLater]);
+    let left = sights(seen(Activity::OffMigrated), seen(Activity::Off));
+    let shut_down = Job { shut_down: true, ..job };
+    let job = check(shut_down, vec![left], Phase::CleaningUp, &[Effect::UndefineDestination]);
+    let clean = sights(seen(Activity::OffMigrated), Sight::Absent);
+    let job = check(job, vec![Event::Did, clean], Phase::Failed, &[]);
+    assert_eq!(job.failure().map(|failure| failure.reason), Some(Reason::GuestStopped));
+}
+
+#[test]
+fn an_old_definition_at_the_destination_is_no_guest_that_arrived() {
+    let facts = Facts { destination_defined: true, ..PERSISTENT };
+    let old = seen(Activity::Off);
+    let interrupted = |facts| {
+        let job = prepared(MigrationType::Live, facts);
+        check(job, vec![Event::Adopted], Phase::Copying, &[Effect::Inspect])
+    };
+    let job = check(
+        interrupted(facts),
+        vec![sights(seen(Activity::OffMigrated), old)],
+        Phase::Failed,
+        &[],
+    );
+    assert_eq!(job.failure().map(|failure| failure.reason), Some(Reason::GuestStopped));
+    let gone = sights(Sight::Absent, old);
+    let events = vec![gone.clone(), Event::PatienceOver, gone.clone()];
+    let job = check(interrupted(facts), events, Phase::Failed, &[]);
+    assert_eq!(job.failure().map(|failure| failure.reason), Some(Reason::Vanished));
+    // One without a definition whose QEMU died on the way.
+    let facts = Facts { persistent: false, ..facts };
+    let job = check(interrupted(facts), vec![gone.clone()], Phase::Failed, &[]);
+    assert_eq!(job.failure().map(|failure| failure.reason), Some(Reason::GuestStopped));
+    // One of which we were told that it arrived.
+    let job = prepared(MigrationType::Live, facts);
+    check(job, vec![Event::MoveEnded(Ending::Arrived), gone], Phase::Done, &[]);
 }

@@ -1,7 +1,7 @@
 //! The program dies in each phase and comes back: the job ends in the true state.
 
 use super::*;
-use crate::hypervisor::Migrator;
+use crate::hypervisor::{JobKind, JobOperation, JobStats, Migrator};
 
 /// Dies while a call hangs, comes back while it still does, and lets it go on then.
 async fn check(migration_type: MigrationType, at_source: bool, call: &'static str, dies_in: Phase) {
@@ -187,4 +187,69 @@ async fn a_source_that_is_down_is_waited_for() {
     let (view, bench) = bench.end(&id).await;
     assert_eq!(view.phase, Phase::Done);
     bench.is_away(|_| {});
+}
+
+/// A job whose daemon died while it copied; what libvirt did meanwhile is up to the caller.
+async fn dead_while_copying() -> (Bench, String) {
+    let mut bench = Bench::new().await;
+    let copying = bench.source.hang("copy");
+    let id = bench.submit(MigrationType::Live).await;
+    reached(&copying);
+    bench.kill().await;
+    bench.source.abort_job("web").expect("it copies");
+    comes_true(|| bench.source.job("web").is_ok_and(|job| job.is_none())).await;
+    drop(copying);
+    (bench, id)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_of_somebody_else_is_not_taken_for_ours() {
+    for began in [0, 3_600_000] {
+        let (mut bench, id) = dead_while_copying().await;
+        // One that began an hour ago may be ours; one that begins in an hour is not.
+        let (kind, operation) = (JobKind::Unbounded, JobOperation::MigrationOut);
+        let elapsed = Some(3_600_000 - began);
+        bench
+            .source
+            .set_job_stats("web", JobStats { kind, operation, elapsed, ..Default::default() });
+        bench.edit_record(&id, |record| {
+            let hour = record["move_asked"].as_i64().expect("a moment") - 3_600_000;
+            record["move_asked"] = hour.into();
+            record["move_began"] = serde_json::Value::Null;
+        });
+        bench.start().await;
+        if began == 0 {
+            bench.phase(&id, Phase::Copying).await;
+            comes_true(|| bench.source.calls().contains(&"job")).await;
+            bench.kill().await;
+            continue;
+        }
+        let (view, bench) = bench.end(&id).await;
+        check_failure(&view, Reason::Host, "another migration moves the guest");
+        let job = bench.source.job("web").expect("it runs");
+        assert!(job.is_some(), "the migration goes on");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_definition_that_was_there_before_is_no_guest_that_arrived() {
+    let mut bench = Bench::new().await;
+    add_guest(&bench.destination, "web", UUID, |guest| guest.state = DomainState::Shutoff);
+    let copying = bench.source.hang("copy");
+    let id = bench.submit(MigrationType::Live).await;
+    reached(&copying);
+    bench.kill().await;
+    bench.source.abort_job("web").expect("it copies");
+    comes_true(|| bench.source.job("web").is_ok_and(|job| job.is_none())).await;
+    drop(copying);
+    // Somebody moves it to a third host.
+    bench.source.change_guest_silently("web", |guest| {
+        (guest.state, guest.reason) = (DomainState::Shutoff, 4);
+    });
+    bench.start().await;
+    let (view, bench) = bench.end(&id).await;
+    check_failure(&view, Reason::GuestStopped, "left for another host");
+    let calls = bench.destination.calls();
+    assert!(!calls.contains(&"set_autostart") && !calls.contains(&"undefine"), "{calls:?}");
+    assert!(bench.source.domain("web").expect("its definition stays").persistent);
 }

@@ -128,6 +128,18 @@ impl Bench {
         program.store.close().await;
     }
 
+    /// Changes what the store has of a job, while the program is dead.
+    fn edit_record(&self, id: &str, edit: impl FnOnce(&mut serde_json::Value)) {
+        let file = self.directory.path().join("db");
+        let database = rusqlite::Connection::open(file).expect("nobody has it open");
+        let read = "SELECT request FROM jobs WHERE id = ?";
+        let text: String = database.query_row(read, [id], |row| row.get(0)).expect("the job");
+        let mut record = serde_json::from_str(&text).expect("our own text");
+        edit(&mut record);
+        let write = "UPDATE jobs SET request = ? WHERE id = ?";
+        database.execute(write, [record.to_string(), id.to_owned()]).expect("written");
+    }
+
     fn handle(&self) -> &MigrationHandle {
         &self.program.as_ref().expect("it runs").handle
     }

@@ -13,10 +13,7 @@ use crate::{
     hypervisor::{Connector, HostEvent, HypervisorError, JobStats, MigrationOrder},
     migration::{
         Action, MigrationType,
-        executor::{
-            failures,
-            hands::{self, Means},
-        },
+        executor::{failures, hands},
         job::{Activity, Effect, Ending, Event, Failure, Phase, Reason},
     },
     telemetry::Chain,
@@ -97,7 +94,7 @@ impl Worker {
             migration_uri: order.migration_uri.or_else(|| target.migration_uri.clone()),
             ..order
         });
-        if let Err(error) = self.hands.change(Effect::PausePostCopy, Means::default()).await {
+        if let Err(error) = self.hands.influence(Effect::PausePostCopy, self.our_move()).await {
             // It is broken off already, unless the source has not noticed that the link is.
             debug!(error = %Chain(&error), "post-copy was not broken off");
         }
@@ -130,7 +127,8 @@ impl Worker {
         // Until it gets going, clients wait for the first numbers.
         moving.next_tick = Instant::now() + if moving.begun { poll } else { poll / EAGER };
         let (watched, max_downtime) = (moving.watched, moving.max_downtime);
-        let uuid = self.hands.guest_uuid.clone();
+        let (uuid, ours) = (self.hands.guest_uuid.clone(), self.our_move());
+        let at = hands::now();
         let asked = self.hands.ask_source("job", move |host| {
             let domain = host.domain_by_uuid(&uuid)?;
             Ok((hands::activity(&domain), host.job(&domain.name)?))
@@ -139,8 +137,10 @@ impl Worker {
             // libvirt keeps the job of a post-copy that broke off.
             Ok((activity, Some(stats)))
                 if hands::is_outgoing(&stats)
+                    && ours.may_be(&stats, at)
                     && !(watched && activity == Activity::PostCopyFailed) =>
             {
+                self.note_beginning(&stats);
                 let Some(moving) = &mut self.moving else { return };
                 if stats.data_processed.is_some_and(|bytes| bytes > 0) {
                     moving.begun = true;
@@ -162,6 +162,20 @@ impl Worker {
             }
             // Not begun yet, or just ended: its call will tell.
             Ok(_) | Err(_) => {}
+        }
+    }
+
+    /// Remembers when our move began: another one is not to be taken for it after a restart.
+    fn note_beginning(&mut self, stats: &JobStats) {
+        let record = &mut self.ticket.record;
+        if record.move_began.is_some() {
+            return;
+        }
+        if let Some(Ok(elapsed)) = stats.elapsed.map(i64::try_from) {
+            record.move_began = Some(hands::now().saturating_sub(elapsed));
+            if let Some(moving) = &mut self.moving {
+                moving.saved = None;
+            }
         }
     }
 

@@ -79,10 +79,13 @@ fn any_event() -> impl Strategy<Value = Event> {
         Activity::PostCopy,
         Activity::PostCopyFailed,
     ]);
-    let present = (activity, any::<[bool; 4]>()).prop_map(|(activity, bits)| {
-        let [persistent, autostart, outgoing, revived] = bits;
-        Sight::Present(Presence { activity, persistent, autostart, outgoing, revived })
-    });
+    let outgoing =
+        prop::sample::select(vec![Outgoing::No, Outgoing::No, Outgoing::Ours, Outgoing::Foreign]);
+    let present =
+        (activity, any::<[bool; 3]>(), outgoing).prop_map(|(activity, bits, outgoing)| {
+            let [persistent, autostart, revived] = bits;
+            Sight::Present(Presence { activity, persistent, autostart, outgoing, revived })
+        });
     let sight = prop_oneof![Just(Sight::Unreachable), Just(Sight::Absent), present.boxed()].boxed();
     let facts = any::<[bool; 5]>().prop_map(
         |[persistent, autostart, paused, destination_defined, copies]| {

@@ -24,7 +24,7 @@ struct Host {
 }
 
 impl Host {
-    fn sight(&self, outgoing: bool) -> Sight {
+    fn sight(&self, outgoing: Outgoing) -> Sight {
         if self.cut {
             return Sight::Unreachable;
         }
@@ -58,6 +58,13 @@ enum Stage {
     PostCopy,
 }
 
+/// How far somebody else has moved the guest, to a host that we do not know.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Foreign {
+    Copying,
+    Gone,
+}
+
 /// Something that the executor waits for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Waiting {
@@ -84,6 +91,9 @@ pub(super) struct World {
     source: Host,
     destination: Host,
     moving: Option<Stage>,
+    foreign: Option<Foreign>,
+    /// The guest was at the destination, or may have been.
+    arrived: bool,
     /// The guest ended on its own accord, or by a fault; then it need not run at the end.
     stopped: bool,
     /// Asked to shut down, and has not yet.
@@ -130,6 +140,8 @@ impl World {
             },
             destination: Host { defined: facts.destination_defined, ..Host::default() },
             moving: None,
+            foreign: None,
+            arrived: false,
             stopped: false,
             shutting_down: false,
             suspended: false,
@@ -222,8 +234,14 @@ impl World {
             "two running guests\n{}",
             self.report()
         );
+        let either = self.source.executes() || self.destination.executes();
+        let gone = self.foreign == Some(Foreign::Gone);
+        assert!(!(gone && either), "a guest that others moved runs here, too\n{}", self.report());
         assert!(
-            !self.facts.persistent || self.source.defined || self.destination.defined,
+            !self.facts.persistent
+                || self.source.defined
+                || self.destination.defined
+                || self.foreign == Some(Foreign::Gone),
             "no definition left\n{}",
             self.report()
         );
@@ -278,6 +296,7 @@ impl World {
             }
             10 if self.job.doubt().is_some() => self.lose_patience(),
             11 if self.moving.is_none() && self.dice.roll(4) == 0 => self.stop_guest(),
+            15 => self.begin_foreign_move(),
             16 if self.full => self.make_room(),
             16 => self.full = true,
             17 => self.start_by_hand(),
@@ -307,7 +326,8 @@ impl World {
     /// Somebody sees that the guest runs nowhere, and starts it.
     fn start_by_hand(&mut self) {
         let idle = self.source.active.is_none() && self.destination.active.is_none();
-        if !idle || self.moving.is_some() || self.starting_late || self.stopped {
+        let moved = self.moving.is_some() || self.foreign.is_some();
+        if !idle || moved || self.starting_late || self.stopped {
             return;
         }
         // What we were not to start at the destination is taken to be off there while it is silent; and
@@ -322,6 +342,7 @@ impl World {
         if host.defined {
             host.active = Some(Activity::Running);
             host.migrated = false;
+            self.arrived |= there;
             self.log.push("somebody starts the guest".to_owned());
         }
     }
@@ -403,7 +424,17 @@ impl World {
             assert_eq!(reason, Some(Reason::RunsTwice), "a doubled guest is hidden\n{}", report());
             return;
         }
+        if self.foreign == Some(Foreign::Gone) && !self.stopped {
+            assert!(destination.active.is_none() && source.active.is_none(), "{}", report());
+            assert_ne!(self.job.phase(), Phase::Done, "others moved it\n{}", report());
+            let touched =
+                destination.autostart || destination.defined != self.facts.destination_defined;
+            let ours = self.terms.migration_type == MigrationType::Restart && !source.defined;
+            assert!(!touched || ours || !tidy, "the destination was changed\n{}", report());
+            return;
+        }
         if self.job.phase() == Phase::Done {
+            assert!(self.arrived, "done, but the guest never was there\n{}", report());
             let persist = self.terms.persist.unwrap_or(self.facts.persistent);
             assert!(source.active.is_none(), "done, but active at the source\n{}", report());
             let copied = destination.copies || !self.facts.copies || self.stopped;
@@ -412,7 +443,9 @@ impl World {
             let own = destination.active == Some(self.own_state()) && !self.suspended;
             let runs = own || offline || self.stopped || !tidy;
             assert!(runs, "done, but not at the destination\n{}", report());
-            if tidy && (self.facts.persistent || !self.stopped) {
+            // One that stopped there before it got a definition is gone.
+            let gone = self.stopped && !self.facts.persistent && !destination.defined;
+            if tidy && !gone {
                 assert_eq!(
                     destination.defined,
                     persist || self.facts.destination_defined,

@@ -53,7 +53,8 @@ impl World {
                 }
             }
             Effect::SuspendSource => {
-                if self.source.executes() && !self.source.cut && self.dice.roll(4) != 3 {
+                let ours = self.moving.is_some() && self.source.executes();
+                if ours && !self.source.cut && self.dice.roll(4) != 3 {
                     self.source.active = Some(Activity::Paused);
                     self.suspended = true;
                 }
@@ -114,7 +115,8 @@ impl World {
 
     /// The look at the other host right before a deed.
     fn other_host_lets(&self, effect: Effect) -> bool {
-        let (source, destination) = (self.source.sight(false), self.destination.sight(false));
+        let (source, destination) =
+            (self.source.sight(Outgoing::No), self.destination.sight(Outgoing::No));
         match effect {
             Effect::StartDestination => source.lets_start(self.facts),
             Effect::ResumeDestination => source.is_idle(),
@@ -145,6 +147,7 @@ impl World {
                 }
                 source.autostart = false;
                 destination.active = Some(Activity::Running);
+                self.arrived = true;
             }
             Effect::ResumeSource => {
                 if !matches!(source.active, Some(Activity::InTransit | Activity::Paused)) {
@@ -227,11 +230,16 @@ impl World {
             }
             Some(Waiting::Look) => {
                 self.waiting = None;
-                let source = self.source.sight(self.moving.is_some());
+                let outgoing = match (self.moving, self.foreign) {
+                    (Some(_), _) => Outgoing::Ours,
+                    (None, Some(Foreign::Copying)) => Outgoing::Foreign,
+                    (None, _) => Outgoing::No,
+                };
+                let source = self.source.sight(outgoing);
                 for _ in 0..self.dice.roll(3) {
                     self.tick();
                 }
-                let destination = self.destination.sight(false);
+                let destination = self.destination.sight(Outgoing::No);
                 self.tell(Event::Seen(Sights { source, destination }));
             }
         }

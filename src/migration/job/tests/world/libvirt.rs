@@ -12,6 +12,7 @@ impl World {
             || self.destination.cut
             || !ready
             || self.moving.is_some()
+            || self.foreign.is_some()
             || self.destination.active.is_some()
         {
             return false;
@@ -28,6 +29,7 @@ impl World {
     }
 
     pub(super) fn finish_move(&mut self) {
+        self.arrived = true;
         self.moving = None;
         self.source.stop();
         self.source.migrated = true;
@@ -51,6 +53,9 @@ impl World {
         }
         if self.starting_late && fault != 1 {
             self.start_late();
+        }
+        if self.foreign == Some(Foreign::Copying) && !self.shutting_down {
+            self.go_on_foreign(fault);
         }
         let Some(stage) = self.moving else { return };
         self.log.push(format!("libvirt: {stage:?} fault {fault}"));
@@ -103,6 +108,7 @@ impl World {
                 self.destination.active = None;
             }
             (Stage::Switching, _) => {
+                self.arrived = true;
                 self.moving = Some(Stage::Finishing);
                 self.destination.active = Some(self.own_state());
                 if self.terms.persist.unwrap_or(self.facts.persistent) && fault != 6 {
@@ -153,6 +159,33 @@ impl World {
         });
     }
 
+    /// Somebody else begins to move the guest away. One without a definition leaves the same trace as one
+    /// that shut down: that can't be told from a restart's own doing.
+    pub(super) fn begin_foreign_move(&mut self) {
+        let restart = self.terms.migration_type == MigrationType::Restart;
+        if self.terms.migration_type == MigrationType::Offline {
+            return;
+        }
+        let may = self.moving.is_none() && !self.shutting_down && !self.starting_late;
+        let runs = self.source.executes() && self.destination.active.is_none();
+        if may && runs && self.foreign.is_none() && (self.facts.persistent || !restart) {
+            self.foreign = Some(Foreign::Copying);
+            self.log.push("somebody else moves the guest".to_owned());
+        }
+    }
+
+    fn go_on_foreign(&mut self, fault: u8) {
+        if fault == 2 || !self.source.executes() {
+            self.foreign = None;
+            return;
+        }
+        self.foreign = Some(Foreign::Gone);
+        self.source.stop();
+        self.source.migrated = true;
+        self.source.defined &= fault != 3;
+        self.log.push("somebody else has moved the guest".to_owned());
+    }
+
     /// libvirt lets the guest go on at the source, if it stood still there.
     pub(super) fn revive(&mut self) {
         self.source.revived = self.source.active == Some(Activity::InTransit);
@@ -163,6 +196,7 @@ impl World {
         self.starting_late = false;
         if self.destination.active.is_none() && self.destination.defined {
             self.destination.active = Some(Activity::Running);
+            self.arrived = true;
         }
     }
 
