@@ -50,8 +50,12 @@ pub use sight::{Activity, Doubt, Outgoing, Presence, Sight, Sights};
 
 use super::MigrationType;
 
-/// How often a step of cleaning up is tried.
+/// How often a step of cleaning up is tried. Then it is left, and the others go on.
 const MAX_TRIES: u8 = 10;
+
+/// How many steps of cleaning up a job takes at most: a guest that pauses again and again must not keep
+/// it busy for ever.
+const MAX_STEPS: u16 = 100;
 
 /// How often a broken post-copy is taken up again within moments, for libvirt and QEMU need some to
 /// notice that it is broken; further attempts come one patience apart.
@@ -211,8 +215,16 @@ pub struct Job {
     doubt: Option<Doubt>,
     /// This doubt has lasted as long as we are willing to wait.
     impatient: bool,
-    /// How often the current step of cleaning up has failed.
+    /// The current step of cleaning up, and how often it has failed.
+    #[serde(default)]
+    step: Option<Effect>,
     tries: u8,
+    /// How many steps of cleaning up there were.
+    #[serde(default)]
+    steps: u16,
+    /// The steps that are left as they are.
+    #[serde(default)]
+    undone: Vec<Effect>,
     /// What could not be put in order.
     note: Option<String>,
     /// What became of the copies of disks that are of no use.
@@ -258,7 +270,10 @@ impl Job {
             recoveries: 0,
             doubt: None,
             impatient: false,
+            step: None,
             tries: 0,
+            steps: 0,
+            undone: Vec::new(),
             note: None,
             copies: Copies::Kept,
         }
@@ -392,13 +407,7 @@ impl Job {
                 Self { given_up: Some(failure), ..self }.to(phase, &[Effect::AbortMove])
             }
             (Phase::Copying | Phase::Switching, Event::MoveEnded(ending)) => self.ended(ending),
-            (Phase::CleaningUp, Event::Did) => {
-                let copies = match self.copies {
-                    Copies::Going | Copies::Gone => Copies::Gone,
-                    Copies::Kept => Copies::Kept,
-                };
-                Self { tries: 0, note: None, copies, ..self }.confirm()
-            }
+            (Phase::CleaningUp, Event::Did) => self.tidied(),
             (Phase::CleaningUp, Event::Broke(failure) | Event::Lost(failure)) => {
                 self.retry(failure)
             }
@@ -508,12 +517,40 @@ impl Job {
         }
     }
 
-    /// A step of cleaning up failed. The guest is where it should be; only order is missing.
-    fn retry(self, failure: Failure) -> Step {
-        let tries = self.tries + 1;
-        let note = Some(failure.message);
-        let copies = if self.copies == Copies::Going { Copies::Kept } else { self.copies };
-        Self { tries, note, copies, ..self }.to(Phase::CleaningUp, &[Effect::InspectLater])
+    /// A step of cleaning up is done.
+    fn tidied(self) -> Step {
+        // From now on it pauses for reasons of its own.
+        let resumed = matches!(self.step, Some(Effect::ResumeSource | Effect::ResumeDestination));
+        let held = self.held && !resumed;
+        let copies = match self.copies {
+            Copies::Going | Copies::Gone => Copies::Gone,
+            Copies::Kept => Copies::Kept,
+        };
+        Self { tries: 0, step: None, held, copies, ..self }.confirm()
+    }
+
+    /// A step of cleaning up failed. If that was often enough it is left, and the next one comes.
+    fn retry(mut self, failure: Failure) -> Step {
+        self.tries += 1;
+        if self.copies == Copies::Going {
+            self.copies = Copies::Kept;
+        }
+        if self.tries >= MAX_TRIES {
+            self.tries = 0;
+            self.undone.extend(self.step.take());
+            self = self.noting(&failure.message);
+        }
+        self.to(Phase::CleaningUp, &[Effect::InspectLater])
+    }
+
+    /// Adds to what could not be put in order.
+    fn noting(self, text: &str) -> Self {
+        let note = match self.note {
+            Some(note) if note.contains(text) => note,
+            Some(note) => format!("{note}; {text}"),
+            None => text.to_owned(),
+        };
+        Self { note: Some(note), ..self }
     }
 }
 

@@ -121,6 +121,8 @@ impl Status {
             percent,
         };
         match job.phase {
+            // Something could not be put in order: JobStatus says what.
+            Phase::Done if job.note.is_some() => status(7, "Completed", &[17, 3], 100),
             Phase::Done => status(7, "Completed", &[17, 2], 100),
             Phase::Cancelled => status(8, "Terminated", &[17, 10], at_work.min(99)),
             Phase::Failed => {

@@ -46,7 +46,9 @@ pub(super) fn broke(effect: Effect, error: &HypervisorError) -> Event {
         }
         Effect::PersistDestination => "Failed to make the domain persistent",
         Effect::UndefineDestination | Effect::UndefineSource => "Failed to undefine domain",
-        Effect::AutostartDestination | Effect::HoldSource => "Failed to set autostart",
+        Effect::AutostartDestination | Effect::HoldSource | Effect::AutostartSource => {
+            "Failed to set autostart"
+        }
         Effect::RemoveCopies => "Failed to remove copied disks",
         Effect::RunGate
         | Effect::StopGate

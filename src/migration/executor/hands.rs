@@ -375,6 +375,9 @@ impl Hands {
             Effect::HoldSource => {
                 self.act_at_source(move |host| set_autostart(host, &uuid, false)).await
             }
+            Effect::AutostartSource => {
+                self.act_at_source(move |host| set_autostart(host, &uuid, true)).await
+            }
             Effect::RunGate
             | Effect::StopGate
             | Effect::Prepare

@@ -400,7 +400,8 @@ impl Worker {
             | Effect::RemoveCopies
             | Effect::UndefineSource
             | Effect::AutostartDestination
-            | Effect::HoldSource => self.change(effect),
+            | Effect::HoldSource
+            | Effect::AutostartSource => self.change(effect),
         }
     }
 

@@ -76,7 +76,8 @@ fn leaves_guest_alone(effect: Effect) -> bool {
         | Effect::RemoveCopies
         | Effect::UndefineSource
         | Effect::AutostartDestination
-        | Effect::HoldSource => false,
+        | Effect::HoldSource
+        | Effect::AutostartSource => false,
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a job is told, and what it wants done.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Facts, Failure, Phase, Sights};
 
 /// What happened.
@@ -56,7 +58,7 @@ pub enum Ending {
 }
 
 /// What is to be done.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Effect {
     /// Run the gate, for [`Event::GatePassed`] or [`Event::Broke`].
     RunGate,
@@ -108,6 +110,8 @@ pub enum Effect {
     AutostartDestination,
     /// Don't let the guest start with the source host.
     HoldSource,
+    /// Let the guest start with the source host again.
+    AutostartSource,
 }
 
 /// The event does not fit.

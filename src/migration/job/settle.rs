@@ -6,7 +6,7 @@
 
 use super::{
     Activity, Copies, Doubt, Effect, Failure, Job, MAX_RECOVERIES, MAX_RECOVERIES_AT_ONCE,
-    MAX_TRIES, MigrationType, Outgoing, Phase, Presence, Reason, Sight, Sights, Step,
+    MAX_STEPS, MigrationType, Outgoing, Phase, Presence, Reason, Sight, Sights, Step,
 };
 
 impl Job {
@@ -34,7 +34,7 @@ impl Job {
         let outgoing = source.outgoing();
         match (source.activity(), destination.activity()) {
             // What we did has to be taken back first, once it is open no more where the guest is.
-            _ if outgoing == Outgoing::Foreign && (self.held || self.has_copies()) => {
+            _ if outgoing == Outgoing::Foreign && self.has_left_traces(source) => {
                 self.wait(Doubt::Foreign)
             }
             _ if outgoing == Outgoing::Foreign => self.fail_with(
@@ -146,6 +146,9 @@ impl Job {
         }
         if self.arrived && !self.facts.persistent {
             return self.to(Phase::Done, &[]);
+        }
+        if self.lacks_autostart(source) {
+            return self.begin_step(&[Effect::AutostartSource]);
         }
         let how = match source.activity() {
             Some(Activity::OffMigrated) => {
@@ -330,9 +333,22 @@ impl Job {
         Self { post_copy, ..self }.to(phase, effects)
     }
 
-    /// A step of cleaning up, unless it has failed often enough.
+    /// A step of cleaning up, unless it is left as it is.
     fn step(self, effects: &'static [Effect], give_up: impl FnOnce(Self) -> Step) -> Step {
-        if self.tries < MAX_TRIES { self.to(Phase::CleaningUp, effects) } else { give_up(self) }
+        match effects.first() {
+            Some(effect) if self.may_try(*effect) => self.begin_step(effects),
+            Some(_) | None => give_up(self),
+        }
+    }
+
+    fn begin_step(self, effects: &'static [Effect]) -> Step {
+        let step = effects.first().copied();
+        let tries = if step == self.step { self.tries } else { 0 };
+        Self { step, tries, steps: self.steps + 1, ..self }.to(Phase::CleaningUp, effects)
+    }
+
+    fn may_try(&self, effect: Effect) -> bool {
+        self.steps < MAX_STEPS && !self.undone.contains(&effect)
     }
 
     fn wait(self, doubt: Doubt) -> Step {
@@ -348,8 +364,11 @@ impl Job {
         }
         match doubt {
             Doubt::DestinationUnreachable if self.is_certainly_home(sights) => {
+                if self.lacks_autostart(sights.source) {
+                    return self.begin_step(&[Effect::AutostartSource]);
+                }
                 let note = "the destination host could not be asked whether anything is left there";
-                Self { note: Some(note.to_owned()), ..self }.end_home()
+                self.noting(note).end_home()
             }
             Doubt::RunsTwice => self.fail_with(
                 Reason::RunsTwice,
@@ -407,63 +426,91 @@ impl Job {
     /// The guest is at the destination: puts in order what is left, one step at a time.
     fn settle_away(self, sights: Sights) -> Step {
         let job = Self { failure: None, ..self };
-        match job.step_away(sights) {
-            Some(effects) => job.step(effects, |job| job.to(Phase::Done, &[])),
+        let due = job.steps_away(sights);
+        let next = due.iter().find_map(|step| step.filter(|it| job.may_try(it[0])));
+        let paused = sights.destination.activity() == Some(Activity::Paused);
+        match next {
+            Some(effects) => job.begin_step(effects),
+            None if job.held && paused => job.fail_with(
+                Reason::Host,
+                "the guest is paused at the destination and can't be resumed",
+            ),
             None => job.to(Phase::Done, &[]),
         }
     }
 
-    fn step_away(&self, sights: Sights) -> Option<&'static [Effect]> {
-        let there = sights.destination.presence()?;
+    /// What is due at the destination and left at the source, the most urgent first.
+    fn steps_away(&self, sights: Sights) -> [Option<&'static [Effect; 1]>; 7] {
+        let there = sights.destination.presence();
         let here = sights.source.presence();
+        let due = |is_due: bool, effects: &'static [Effect; 1]| is_due.then_some(effects);
+        let away = |has: fn(Presence) -> bool| there.is_some_and(has);
+        let left = |has: fn(Presence) -> bool| here.is_some_and(has);
         let persist = self.terms.persist.unwrap_or(self.facts.persistent);
-        if here.is_some_and(|here| !here.is_off()) {
-            return Some(&[Effect::DestroySource]);
-        }
-        if self.held && there.activity == Activity::Paused {
-            return Some(&[Effect::ResumeDestination]);
-        }
-        if persist && !there.persistent {
-            return Some(&[Effect::PersistDestination]);
-        }
+        let persistent = away(|there| there.persistent);
+        let stands = away(|there| there.activity == Activity::Paused);
         let made_by_us =
             self.terms.migration_type == MigrationType::Restart && !self.facts.destination_defined;
-        if !persist && there.persistent && there.is_active() && made_by_us {
-            return Some(&[Effect::UndefineDestination]);
-        }
-        if persist && self.facts.autostart && !there.autostart {
-            return Some(&[Effect::AutostartDestination]);
-        }
-        let here = here?;
-        if self.terms.undefine_source && there.persistent {
-            return Some(&[Effect::UndefineSource]);
-        }
-        // Or the host's next start would run the guest a second time.
-        here.autostart.then_some(&[Effect::HoldSource])
+        let too_much = !persist && away(|there| there.persistent && there.is_active());
+        let autostart = persist && self.facts.autostart && !away(|there| there.autostart);
+        [
+            due(left(|here| !here.is_off()), &[Effect::DestroySource]),
+            // Or the host's next start would run the guest a second time.
+            due(left(|here| here.autostart), &[Effect::HoldSource]),
+            due(self.held && stands, &[Effect::ResumeDestination]),
+            due(persist && !persistent, &[Effect::PersistDestination]),
+            due(too_much && made_by_us, &[Effect::UndefineDestination]),
+            due(autostart && persistent, &[Effect::AutostartDestination]),
+            due(
+                self.terms.undefine_source && persistent && left(Presence::is_off),
+                &[Effect::UndefineSource],
+            ),
+        ]
     }
 
     /// The guest is at the source: removes what we brought to the destination, then ends.
     fn settle_home(self, sights: Sights) -> Step {
         let here = sights.source.presence();
-        if self.held && sights.source.activity() == Some(Activity::Paused) {
-            return self.step(&[Effect::ResumeSource], |job| {
-                job.fail_with(
-                    Reason::Host,
-                    "the guest is paused at the source and can't be resumed",
-                )
-            });
+        let paused = self.held && sights.source.activity() == Some(Activity::Paused);
+        if paused && self.may_try(Effect::ResumeSource) {
+            return self.begin_step(&[Effect::ResumeSource]);
+        }
+        if self.lacks_autostart(sights.source) {
+            return self.begin_step(&[Effect::AutostartSource]);
         }
         let kept = here.is_some_and(|here| here.persistent) || !self.facts.persistent;
         let brought = !self.facts.destination_defined && sights.destination.is_only_defined();
-        let copies = self.has_copies();
-        if brought && kept {
-            self.step(&[Effect::UndefineDestination], Self::end_home)
-        } else if copies && sights.destination.is_idle() {
-            // The guest has the originals, and nobody there has the copies.
-            Self { copies: Copies::Going, ..self }.step(&[Effect::RemoveCopies], Self::end_home)
-        } else {
-            self.end_home()
+        if brought && kept && self.may_try(Effect::UndefineDestination) {
+            return self.begin_step(&[Effect::UndefineDestination]);
         }
+        let idle = sights.destination.is_idle();
+        if self.has_copies() && idle && self.may_try(Effect::RemoveCopies) {
+            // The guest has the originals, and nobody there has the copies.
+            return Self { copies: Copies::Going, ..self }.begin_step(&[Effect::RemoveCopies]);
+        }
+        if paused {
+            return self
+                .fail_with(Reason::Host, "the guest is paused at the source and can't be resumed");
+        }
+        self.end_home()
+    }
+
+    /// Whether the guest's own definition is to start with the source host again.
+    fn lacks_autostart(&self, source: Sight) -> bool {
+        let offline = self.terms.migration_type == MigrationType::Offline;
+        let lacks = |here: Presence| {
+            let is_here = offline || here.activity != Activity::OffMigrated;
+            here.persistent && !here.autostart && is_here
+        };
+        self.facts.persistent
+            && self.facts.autostart
+            && source.presence().is_some_and(lacks)
+            && self.may_try(Effect::AutostartSource)
+    }
+
+    /// Whether there is something to take back of what was done for the move.
+    fn has_left_traces(&self, source: Sight) -> bool {
+        self.held || self.has_copies() || self.lacks_autostart(source)
     }
 
     fn has_copies(&self) -> bool {
@@ -477,8 +524,8 @@ impl Job {
         let late = "the guest shut down late and was started again";
         let revived = self.watched && self.returning;
         if self.abort {
-            let note = if revived { Some(late.to_owned()) } else { self.note };
-            return Self { failure: None, note, ..self }.to(Phase::Cancelled, &[]);
+            let job = if revived { self.noting(late) } else { self };
+            return Self { failure: None, ..job }.to(Phase::Cancelled, &[]);
         }
         let failure = self.given_up.clone().or(self.failure.clone()).unwrap_or_else(|| {
             if self.arrived {

@@ -627,3 +627,66 @@ fn an_old_definition_at_the_destination_is_no_guest_that_arrived() {
     let job = prepared(MigrationType::Live, facts);
     check(job, vec![Event::MoveEnded(Ending::Arrived), gone], Phase::Done, &[]);
 }
+
+/// The step fails as often as it is tried.
+#[track_caller]
+fn fails_for_ever(mut job: Job, look: &Event, effects: &[Effect]) -> Job {
+    for _ in 1..MAX_TRIES {
+        let events = vec![Event::Broke(broke()), look.clone()];
+        job = check(job, events, Phase::CleaningUp, effects);
+    }
+    check(job, vec![Event::Broke(broke())], Phase::CleaningUp, &[Effect::InspectLater])
+}
+
+#[test]
+fn a_step_that_never_works_does_not_keep_the_next_from_being_done() {
+    let terms = Terms { persist: Some(true), ..terms(MigrationType::Live) };
+    let job = Job { terms, ..prepared(MigrationType::Live, PERSISTENT) };
+    let left = seen(Activity::InTransit);
+    let look = sights(left, seen(Activity::Running));
+    let events = vec![Event::MoveEnded(Ending::Arrived), look.clone()];
+    let job = check(job, events, Phase::CleaningUp, &[Effect::DestroySource]);
+    let job = fails_for_ever(job, &look, &[Effect::DestroySource]);
+    // The definition there is still made, and the note stays.
+    let look = sights(left, transient(Activity::Running));
+    let job = check(job, vec![look], Phase::CleaningUp, &[Effect::PersistDestination]);
+    let events = vec![Event::Did, sights(left, seen(Activity::Running))];
+    let job = check(job, events, Phase::Done, &[]);
+    assert_eq!(job.note(), Some("the call broke"));
+}
+
+#[test]
+fn a_guest_that_stands_still_at_the_destination_has_not_been_migrated_well() {
+    let job = prepared(MigrationType::Live, PERSISTENT);
+    let stands = sights(Sight::Absent, seen(Activity::Paused));
+    let events = vec![Event::Hold, Event::MoveEnded(Ending::Arrived), stands.clone()];
+    let job = check(job, events, Phase::CleaningUp, &[Effect::ResumeDestination]);
+    let failed = fails_for_ever(job.clone(), &stands, &[Effect::ResumeDestination]);
+    let failed = check(failed, vec![stands.clone()], Phase::Failed, &[]);
+    let message = &failed.failure().expect("it failed").message;
+    assert!(message.contains("paused at the destination"), "{message}");
+    // Once it has gone on, it pauses for reasons of its own.
+    check(job, vec![Event::Did, stands], Phase::Done, &[]);
+}
+
+#[test]
+fn a_definition_that_stays_does_not_start_by_itself_from_the_beginning() {
+    let facts = Facts { autostart: true, ..PERSISTENT };
+    let terms = Terms { undefine_source: false, ..terms(MigrationType::Live) };
+    let job = Job { terms, ..prepared(MigrationType::Live, facts) };
+    // It was held before the move began, and is as it was once the guest is home.
+    let held = sights(seen(Activity::Running), Sight::Absent);
+    let events = vec![Event::MoveEnded(Ending::Failed(broke())), held];
+    check(job.clone(), events, Phase::CleaningUp, &[Effect::AutostartSource]);
+    // Should it still start by itself, that comes before all other steps.
+    let starts = Presence {
+        activity: Activity::OffMigrated,
+        persistent: true,
+        autostart: true,
+        outgoing: Outgoing::No,
+        revived: false,
+    };
+    let look = sights(Sight::Present(starts), transient(Activity::Running));
+    let events = vec![Event::MoveEnded(Ending::Arrived), look];
+    check(job, events, Phase::CleaningUp, &[Effect::HoldSource]);
+}

@@ -60,9 +60,13 @@ impl Worker {
         self.begin_move(false);
         let (connector, uri) = (Arc::clone(&self.hands.connector), self.hands.source_uri.clone());
         let uuid = self.hands.guest_uuid.clone();
+        let facts = self.ticket.job.facts();
+        // A definition that stays must not start by itself if this host starts anew while the guest runs
+        // elsewhere and nobody has noticed yet.
+        let hold = facts.persistent && facts.autostart && !order.undefine_source;
         let (done, ended) = oneshot::channel();
         let call = move || {
-            let _ = done.send(migrate(&*connector, &uri, &uuid, &order));
+            let _ = done.send(migrate(&*connector, &uri, &uuid, &order, hold));
         };
         // If the daemon ends, the thread ends with it: a peer-to-peer migration goes on without us, a
         // direct one is cancelled by libvirt.
@@ -282,9 +286,18 @@ impl Worker {
 
 /// Moves the guest. A connection of its own: hosts limit how many calls of one connection they work
 /// on at once, and this one may last for hours.
-fn migrate(connector: &dyn Connector, uri: &str, uuid: &str, order: &MigrationOrder) -> Ending {
+fn migrate(
+    connector: &dyn Connector,
+    uri: &str,
+    uuid: &str,
+    order: &MigrationOrder,
+    hold: bool,
+) -> Ending {
     let found = connector.open(uri).and_then(|source| {
         let name = source.domain_by_uuid(uuid)?.name;
+        if hold {
+            source.set_autostart(&name, false)?;
+        }
         Ok((source, name))
     });
     match found {

@@ -36,7 +36,8 @@ pub(super) fn check_legal(job: &Job, effects: &[Effect]) {
             | Effect::RemoveCopies
             | Effect::UndefineSource
             | Effect::AutostartDestination
-            | Effect::HoldSource => phase == Phase::CleaningUp,
+            | Effect::HoldSource
+            | Effect::AutostartSource => phase == Phase::CleaningUp,
         };
         assert!(fits, "{effect:?} while {phase:?}");
     }

@@ -85,6 +85,22 @@ impl Dice {
     }
 }
 
+/// What may fail for ever, except in a world without dice.
+const BREAKABLE: [Effect; 12] = [
+    Effect::Inspect,
+    Effect::ResumeSource,
+    Effect::ResumeDestination,
+    Effect::StartSource,
+    Effect::DestroySource,
+    Effect::DestroyIncoming,
+    Effect::PersistDestination,
+    Effect::UndefineDestination,
+    Effect::UndefineSource,
+    Effect::AutostartDestination,
+    Effect::AutostartSource,
+    Effect::HoldSource,
+];
+
 pub(super) struct World {
     terms: Terms,
     facts: Facts,
@@ -106,6 +122,8 @@ pub(super) struct World {
     doubled: bool,
     /// A start at the destination whose report was lost and that is still to happen.
     starting_late: bool,
+    /// What never works.
+    broken: Option<Effect>,
     dice: Dice,
     job: Job,
     /// What the store has of it.
@@ -129,9 +147,12 @@ impl World {
             _ if facts.paused => Some(Activity::Paused),
             _ => Some(Activity::Running),
         };
+        let mut dice = Dice(dice.into());
+        let broken = BREAKABLE.get(usize::from(dice.roll(40))).copied();
         Self {
             terms,
             facts,
+            broken,
             source: Host {
                 defined: facts.persistent,
                 active,
@@ -148,7 +169,7 @@ impl World {
             unseen: false,
             doubled: false,
             starting_late: false,
-            dice: Dice(dice.into()),
+            dice,
             job: Job::new(terms),
             stored: Job::new(terms),
             full: false,
@@ -285,6 +306,7 @@ impl World {
             4 => self.source.cut = !self.source.cut,
             5 | 6 => self.destination.cut = !self.destination.cut,
             7 => self.tell_if_running(Event::Abort),
+            14 => self.restart_source_host(),
             8 if self.dice.roll(4) == 0 => {
                 self.killed = true;
                 self.tell_if_running(Event::Kill);
@@ -321,6 +343,33 @@ impl World {
     fn moves(&self) -> bool {
         let running = self.terms.migration_type.moves_memory() && self.source.executes();
         running && self.waiting == Some(Waiting::Move)
+    }
+
+    /// The source host, and our daemon with it, starts anew, and with it the guests that start with it.
+    fn restart_source_host(&mut self) {
+        let (source, destination) = (&mut self.source, &mut self.destination);
+        let half = matches!(self.moving, Some(Stage::Finishing | Stage::PostCopy))
+            || matches!(source.active, Some(Activity::PostCopy | Activity::PostCopyFailed));
+        // A definition that is to be removed right after the arrival is not held before: should this host
+        // fail on the way, the guest is to start with it again.
+        let leaving = destination.active.is_some_and(|it| it != Activity::InTransit);
+        if self.dice.roll(4) != 1 || half || (leaving && self.terms.undefine_source) {
+            return;
+        }
+        self.log.push("the source host starts anew".to_owned());
+        (self.moving, self.shutting_down) = (None, false);
+        self.foreign = self.foreign.filter(|foreign| *foreign == Foreign::Gone);
+        if source.active.is_some() {
+            self.stopped |= destination.active.is_none_or(|it| it == Activity::InTransit);
+            self.doubled = false;
+            source.stop();
+        }
+        if source.defined && source.autostart {
+            source.active = Some(Activity::Running);
+            self.log.push("the guest starts with it".to_owned());
+        }
+        self.check_safe();
+        self.crash();
     }
 
     /// Somebody sees that the guest runs nowhere, and starts it.
@@ -436,27 +485,28 @@ impl World {
         if self.job.phase() == Phase::Done {
             assert!(self.arrived, "done, but the guest never was there\n{}", report());
             let persist = self.terms.persist.unwrap_or(self.facts.persistent);
-            assert!(source.active.is_none(), "done, but active at the source\n{}", report());
+            let works = |effect| self.broken != Some(effect);
+            assert!(tidy || self.broken.is_some(), "untidy for no reason\n{}", report());
+            let ghost = source.active.is_some() && works(Effect::DestroySource);
+            assert!(!ghost, "done, but active at the source\n{}", report());
             let copied = destination.copies || !self.facts.copies || self.stopped;
             assert!(copied, "done, and the disks are gone\n{}", report());
             let offline = self.terms.migration_type == MigrationType::Offline;
             let own = destination.active == Some(self.own_state()) && !self.suspended;
-            let runs = own || offline || self.stopped || !tidy;
+            let runs = own || offline || self.stopped;
             assert!(runs, "done, but not at the destination\n{}", report());
             // One that stopped there before it got a definition is gone.
-            let gone = self.stopped && !self.facts.persistent && !destination.defined;
-            if tidy && !gone {
-                assert_eq!(
-                    destination.defined,
-                    persist || self.facts.destination_defined,
-                    "{}",
-                    report()
-                );
-                let kept = !self.terms.undefine_source && self.facts.persistent;
-                // A transient guest at the destination can't replace a definition.
-                let irreplaceable = self.facts.persistent && !destination.defined;
-                assert_eq!(source.defined, kept || irreplaceable, "{}", report());
-            }
+            let gone = self.stopped && !destination.defined;
+            let there = persist || self.facts.destination_defined;
+            let by_us = works(Effect::PersistDestination) && works(Effect::UndefineDestination);
+            assert!(gone || !by_us || destination.defined == there, "{}", report());
+            let kept = !self.terms.undefine_source && self.facts.persistent;
+            // A transient guest at the destination can't replace a definition.
+            let irreplaceable = self.facts.persistent && !destination.defined;
+            let removed = works(Effect::UndefineSource) && works(Effect::DestroySource);
+            assert!(!removed || source.defined == (kept || irreplaceable), "{}", report());
+            let held = works(Effect::HoldSource) && source.defined;
+            assert!(!(held && source.autostart), "it may start twice\n{}", report());
             return;
         }
         assert!(
@@ -465,6 +515,11 @@ impl World {
             report()
         );
         if self.stopped || matches!(reason, Some(Reason::Vanished | Reason::PostCopyBroken)) {
+            return;
+        }
+        let stands = destination.active == Some(Activity::Paused) && self.suspended;
+        if stands && self.broken == Some(Effect::ResumeDestination) {
+            assert_eq!(reason, Some(Reason::Host), "{}", report());
             return;
         }
         // A half-arrived guest that could not be looked at is ended by its own libvirt.
@@ -481,6 +536,7 @@ impl World {
         assert!(home || !tidy, "failed, but not at the source\n{}", report());
         assert_eq!(source.defined, self.facts.persistent, "{}", report());
         if tidy {
+            assert_eq!(source.autostart, self.facts.autostart, "{}", report());
             assert_eq!(destination.defined, self.facts.destination_defined, "{}", report());
             assert!(!destination.copies, "failed, and copies are left\n{}", report());
         }

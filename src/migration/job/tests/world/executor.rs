@@ -13,6 +13,10 @@ impl World {
             Effect::StopGate => self.waiting = None,
             Effect::Prepare => self.waiting = Some(Waiting::Preparation),
             Effect::StartMove => {
+                let keeps = self.facts.autostart && !self.terms.undefine_source;
+                if keeps && !self.source.cut {
+                    self.source.autostart = false;
+                }
                 if self.begin_move() {
                     self.waiting = Some(Waiting::Move);
                 } else {
@@ -80,7 +84,8 @@ impl World {
             | Effect::RemoveCopies
             | Effect::UndefineSource
             | Effect::AutostartDestination
-            | Effect::HoldSource => self.call(effect),
+            | Effect::HoldSource
+            | Effect::AutostartSource => self.call(effect),
         }
     }
 
@@ -100,7 +105,7 @@ impl World {
             self.tell(Event::Lost(broke()));
             return;
         }
-        let works = luck != 2 && self.change(effect);
+        let works = luck != 2 && self.broken != Some(effect) && self.change(effect);
         if luck == 4 {
             self.check_safe();
             self.crash();
@@ -135,6 +140,7 @@ impl World {
                 | Effect::DestroySource
                 | Effect::UndefineSource
                 | Effect::HoldSource
+                | Effect::AutostartSource
         );
         if (at_source && source.cut) || (!at_source && destination.cut) {
             return false;
@@ -193,6 +199,7 @@ impl World {
             }
             Effect::AutostartDestination => destination.autostart = true,
             Effect::HoldSource => source.autostart = false,
+            Effect::AutostartSource => source.autostart = source.defined,
             other => panic!("{other:?} changes no host"),
         }
         true

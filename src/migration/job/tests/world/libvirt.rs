@@ -182,6 +182,7 @@ impl World {
         self.foreign = Some(Foreign::Gone);
         self.source.stop();
         self.source.migrated = true;
+        self.source.autostart = false;
         self.source.defined &= fault != 3;
         self.log.push("somebody else has moved the guest".to_owned());
     }
