@@ -96,11 +96,11 @@ impl House {
     }
 }
 
-/// A condition that takes nearly all that a query may, and holds for `wanted` alone.
+/// A condition that takes nearly all that a query may, and holds for `wanted` alone, at once.
 fn condition() -> String {
     let patterns = vec!["Description LIKE '(.?){600}x'"; 3].join(" OR ");
     let names = vec!["Name = 'nobody'"; 900].join(" OR ");
-    format!("{patterns} OR {names} OR Name = 'wanted'")
+    format!("Name = 'wanted' OR {patterns} OR {names}")
 }
 
 fn exec_query(condition: &str) -> Operation {
