@@ -80,16 +80,31 @@ fn main() -> anyhow::Result<()> {
 
     let (alone, together) =
         (gate(&sleeper, Containment::ControlGroup)?, gate(&sleepers, Containment::ControlGroup)?);
-    let mut times = [const { Vec::new() }; 2];
+    // What so many processes cost this machine, whoever starts them.
+    let program = sleepers.join("check-00");
+    let spawn_all = || {
+        let spawn = |_| Command::new(&program).args(["web1", "qemu:///system"]).spawn();
+        let children: Vec<_> = (0..SLEEPERS).map(spawn).collect();
+        for child in children {
+            assert!(child.and_then(|mut it| it.wait()).expect("it runs").success());
+        }
+    };
+    let mut times = [const { Vec::new() }; 3];
     for _ in 0..5 {
         times[0].push(time(|| ask(&alone)));
-        times[1].push(time(|| ask(&together)));
+        times[1].push(time(spawn_all));
+        times[2].push(time(|| ask(&together)));
     }
-    let [alone, together] = times.map(median);
+    let [alone, bare, together] = times.map(median);
     println!("1 check that sleeps half a second          {alone:>10.2?}");
     println!(
-        "{SLEEPERS} of them side by side                    {together:>10.2?}  {}",
-        ratio(together, alone)
+        "{SLEEPERS} bare processes that do, side by side      {bare:>10.2?}  {}",
+        ratio(bare, alone)
+    );
+    println!(
+        "{SLEEPERS} checks side by side                       {together:>10.2?}  {} ({} the bare ones)",
+        ratio(together, alone),
+        ratio(together, bare)
     );
     Ok(())
 }

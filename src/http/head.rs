@@ -1,5 +1,7 @@
 //! The head of a request: what HTTP, RFC 2774 (M-POST) and DSP0200 §7.2 demand of it.
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header, request::Parts};
 
 use super::{Limits, refusal::Refusal};
@@ -167,8 +169,10 @@ fn content_type(headers: &HeaderMap) -> Result<(), Refusal> {
 
 /// Reads the CIM headers of a request.
 pub(super) fn announcement(headers: &HeaderMap, manner: &Manner) -> Result<Announcement, Refusal> {
-    let prefix = manner.extension().map(|number| format!("{number}-")).unwrap_or_default();
-    let named = |name: &str| format!("{prefix}{name}");
+    let named = |name: &'static str| match manner.extension() {
+        Some(number) => Cow::Owned(format!("{number}-{name}")),
+        None => Cow::Borrowed(name),
+    };
     let operation = single(headers, &named("CIMOperation"));
     if !operation.is_ok_and(|value| {
         value.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"MethodCall"))
@@ -176,10 +180,10 @@ pub(super) fn announcement(headers: &HeaderMap, manner: &Manner) -> Result<Annou
         let detail = "the CIMOperation header must be MethodCall";
         return Err(Refusal::cim(StatusCode::BAD_REQUEST, "unsupported-operation", detail));
     }
-    if headers.contains_key(named("CIMBatch")) {
+    if headers.contains_key(&*named("CIMBatch")) {
         return Err(multiple_requests());
     }
-    let demanded = |name: &str| {
+    let demanded = |name: &'static str| {
         let value = single(headers, &named(name))?
             .ok_or_else(|| Refusal::header_mismatch(format!("there is no {name} header")))?;
         decode_percent(value.as_bytes()).filter(|text| !text.is_empty()).ok_or_else(|| {

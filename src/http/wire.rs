@@ -115,10 +115,16 @@ impl Wire {
             Phase::Idle(since) => since + self.limits.idle,
             Phase::Busy => return Poll::Pending,
         };
-        if self.silence.deadline() != deadline {
+        // To move a timer costs more than anything else here, and with every request the deadline
+        // moves on: a timer that is too early is only moved when it goes off.
+        if self.silence.deadline() > deadline {
             self.silence.as_mut().reset(deadline);
         }
         ready!(self.silence.as_mut().poll(cx));
+        if self.silence.deadline() < deadline {
+            self.silence.as_mut().reset(deadline);
+            ready!(self.silence.as_mut().poll(cx));
+        }
         Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, "the client was silent for too long"))
     }
 

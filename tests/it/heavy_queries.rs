@@ -98,7 +98,7 @@ impl House {
 
 /// A condition that takes nearly all that a query may, and holds for `wanted` alone, at once.
 fn condition() -> String {
-    let patterns = vec!["Description LIKE '(.?){600}x'"; 3].join(" OR ");
+    let patterns = ["Description LIKE '(.?){600}x'"; 3].join(" OR ");
     let names = vec!["Name = 'nobody'"; 900].join(" OR ");
     format!("Name = 'wanted' OR {patterns} OR {names}")
 }

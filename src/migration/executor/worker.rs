@@ -405,11 +405,15 @@ impl Worker {
         }
     }
 
-    /// What tells our move from others. A post-copy that was taken up again begins anew.
+    /// What tells our move from others. While our own call waits for its end, a guest's job is the one
+    /// that it began, whatever somebody does to the clock; a post-copy that was taken up again begins
+    /// anew.
     fn our_move(&self) -> OurMove {
-        match self.ticket.job.post_copy() {
-            true => OurMove::default(),
-            false => self.ticket.record.our_move(),
+        let calling = self.moving.as_ref().is_some_and(Move::is_our_call);
+        if calling || self.ticket.job.post_copy() {
+            OurMove::default()
+        } else {
+            self.ticket.record.our_move()
         }
     }
 

@@ -38,6 +38,11 @@ pub(super) struct Move {
 }
 
 impl Move {
+    /// Whether our own call waits for its end.
+    pub(super) fn is_our_call(&self) -> bool {
+        !self.watched
+    }
+
     /// How long it goes on. What passed before we began to look libvirt knows, which is asked only once,
     /// for it counts by the wall's clock.
     fn age(&mut self, stats: &JobStats) -> Duration {
