@@ -57,6 +57,10 @@ const MAX_TRIES: u8 = 10;
 /// it busy for ever.
 const MAX_STEPS: u16 = 100;
 
+/// How often a guest without a definition is looked for once it is gone, until the event is awaited no
+/// longer that says whether it has shut down.
+const MAX_LOOKS: u8 = 10;
+
 /// How often a broken post-copy is taken up again within moments, for libvirt and QEMU need some to
 /// notice that it is broken; further attempts come one patience apart.
 const MAX_RECOVERIES_AT_ONCE: u8 = 10;
@@ -190,6 +194,9 @@ pub struct Job {
     /// Restart: while we watched it shut down, as libvirt told.
     #[serde(default)]
     obeyed: bool,
+    /// Restart: so often it was gone, and nobody had told how it ended.
+    #[serde(default)]
+    gone: u8,
     /// Restart: it is started at the source again.
     #[serde(default)]
     returning: bool,
@@ -259,6 +266,7 @@ impl Job {
             watched: false,
             watch_over: false,
             obeyed: false,
+            gone: 0,
             returning: false,
             starting: false,
             arrived: false,

@@ -5,8 +5,9 @@
 //! host was seen to have one; a host that can't be asked is a doubt, and in doubt we wait.
 
 use super::{
-    Activity, Copies, Doubt, Effect, Failure, Job, MAX_RECOVERIES, MAX_RECOVERIES_AT_ONCE,
-    MAX_STEPS, MigrationType, Outgoing, Phase, Presence, Reason, Sight, Sights, Step,
+    Activity, Copies, Doubt, Effect, Failure, Job, MAX_LOOKS, MAX_RECOVERIES,
+    MAX_RECOVERIES_AT_ONCE, MAX_STEPS, MigrationType, Outgoing, Phase, Presence, Reason, Sight,
+    Sights, Step,
 };
 
 impl Job {
@@ -258,6 +259,10 @@ impl Job {
         }
         match destination {
             Sight::Present(_) if !back && source.lets_start(self.facts) => self.start_destination(),
+            // The event may be on its way.
+            _ if source == Sight::Absent && self.may_be_told() => {
+                Self { gone: self.gone + 1, ..self }.wait(Doubt::MayShutDown)
+            }
             _ if !self.may_start(source) => self.left_off().settle_home(sights),
             _ => self
                 .because(Reason::Host, "the guest's definition vanished from the destination")
@@ -281,6 +286,12 @@ impl Job {
             Sight::Absent => !self.watched || (self.obeyed && !self.facts.persistent),
             Sight::Present(here) => matches!(here.activity, Activity::Off),
         }
+    }
+
+    /// Whether an event may still tell how a guest without a definition has ended.
+    fn may_be_told(&self) -> bool {
+        let asks = self.watched && !self.starting && !self.returning;
+        asks && !self.facts.persistent && !self.obeyed && self.gone < MAX_LOOKS
     }
 
     /// Others have seen to it that the guest does not run.

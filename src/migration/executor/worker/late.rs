@@ -18,6 +18,8 @@ use crate::{
 
 /// VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN.
 const STOPPED_SHUTDOWN: i32 = 0;
+/// VIR_DOMAIN_EVENT_SHUTDOWN_HOST: not the guest's own doing.
+const SHUTDOWN_HOST: i32 = 2;
 
 /// What is needed to watch a guest.
 pub(super) struct Late {
@@ -49,8 +51,15 @@ pub(super) async fn shut_down(late: &mut Option<Late>, uuid: &str) {
     std::future::pending().await
 }
 
+/// A guest shuts down, then it is stopped; by the second event nobody may know any more whose it is.
 fn tells_of_shutdown(event: &DomainEvent, uuid: &str) -> bool {
     let guest = event.previous.as_ref().or(event.current.as_ref());
-    let change = DomainChange::Lifecycle { change: Lifecycle::Stopped, detail: STOPPED_SHUTDOWN };
-    event.change == change && guest.is_some_and(|guest| guest.uuid == uuid)
+    let by_itself = match event.change {
+        DomainChange::Lifecycle { change: Lifecycle::Shutdown, detail } => detail != SHUTDOWN_HOST,
+        DomainChange::Lifecycle { change: Lifecycle::Stopped, detail } => {
+            detail == STOPPED_SHUTDOWN
+        }
+        DomainChange::Lifecycle { .. } | DomainChange::Other(_) | DomainChange::Found => false,
+    };
+    by_itself && guest.is_some_and(|guest| guest.uuid == uuid)
 }
