@@ -213,8 +213,8 @@ async fn a_restart_that_fails_brings_the_guest_back() {
     let Some(bed) = Bed::up() else { return };
     let mode = Mode::PeerToPeer;
     let restart = || of_type(MigrationType::Restart);
-    let shutdown_timeout = Duration::from_secs(3);
-    let program = bed.program(Options { shutdown_timeout, ..options(mode) }).await;
+    let (shutdown_timeout, late_shutdown) = (Duration::from_secs(3), Duration::from_secs(2));
+    let program = bed.program(Options { shutdown_timeout, late_shutdown, ..options(mode) }).await;
     bed.guest(&["start", "web", "--deaf"]);
     bed.guest(&["wait", "web", "1"]);
     let id = program.submit(program.request(Host::A, mode, restart())).await;
