@@ -395,7 +395,10 @@ fn a_fork_bomb_stays_within_its_limits_and_goes() {
     place.check("2-detaches", "setsid -f \"$0\"; setsid -f \"$0\"; exec sleep 1000");
     place.each(|_, examination| {
         for outcome in &examination.programs {
-            assert!(matches!(outcome.verdict, Verdict::TimedOut { .. }), "{outcome:?}");
+            // Both have the same user: where one takes all processes, the other's shell may give up.
+            let verdict = &outcome.verdict;
+            let held = matches!(verdict, Verdict::TimedOut { .. } | Verdict::Failed { status: 2 });
+            assert!(held, "{outcome:?}");
             assert!(!outcome.leftovers.lingering && outcome.leftovers.refused.is_none());
         }
     });
