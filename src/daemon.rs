@@ -183,6 +183,7 @@ impl Daemon {
         providers::register_jobs(&mut registry, &hosts, &shared)?;
         let server = about(config);
         providers::register_server(&mut registry, &server, &hosts)?;
+        providers::register_wbem_server(&mut registry, &server, &repository)?;
         let options = delivery_options(config, &server);
         let schema = Arc::clone(&repository);
         let started = Subscriptions::start(store.clone(), schema, options, &tasks, stop.clone());
@@ -324,6 +325,7 @@ fn about(config: &Config) -> providers::Server {
     providers::Server {
         system: name.unwrap_or_else(|| "localhost".to_owned()),
         authenticates: config.http.auth.mode != AuthMode::None,
+        certificates: config.http.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some()),
         max_operation_timeout: u32::try_from(most).unwrap_or(u32::MAX),
     }
 }

@@ -402,7 +402,9 @@ fn options() -> Response<AnswerBody> {
         headers.insert(name, HeaderValue::from_static(value));
     };
     tell("cimprotocolversion", "1.0");
-    let groups = "basic-read, association-traversal, query-execution";
+    // As in CIM_CIMXMLCommunicationMechanism, which has words for more.
+    let groups = "basic-read, basic-write, instance-manipulation, association-traversal, \
+        query-execution";
     tell("cimsupportedfunctionalgroups", groups);
     tell("cimsupportedquerylanguages", "WQL, DMTF:CQL");
     tell("cimvalidation", "loosely-validating");

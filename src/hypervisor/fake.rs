@@ -7,7 +7,7 @@ mod migrator;
 mod state;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
@@ -79,7 +79,8 @@ struct FakeState {
     secrets: Vec<SecretRef>,
     reachable: bool,
     failures: HashMap<&'static str, VecDeque<HypervisorError>>,
-    hanging: BTreeSet<&'static str>,
+    /// Calls that hang, and how many of them may pass.
+    hanging: BTreeMap<&'static str, usize>,
     slow: HashMap<&'static str, Duration>,
     waiting: BTreeMap<&'static str, usize>,
     calls: Vec<&'static str>,
@@ -128,9 +129,19 @@ impl Hanging {
     /// Waits until a caller hangs in the call.
     pub fn wait_for_caller(&self) {
         let mut state = self.host.lock();
-        while state.waiting.get(self.call).is_none_or(|callers| *callers == 0) {
+        let hangs = |state: &FakeState| {
+            let nobody_passes = state.hanging.get(self.call) == Some(&0);
+            nobody_passes && state.waiting.get(self.call).is_some_and(|callers| *callers > 0)
+        };
+        while !hangs(&state) {
             state = self.host.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// Lets one call pass.
+    pub fn let_one_pass(&self) {
+        *self.host.lock().hanging.entry(self.call).or_default() += 1;
+        self.host.changed.notify_all();
     }
 }
 
@@ -258,7 +269,7 @@ impl FakeHypervisor {
 
     /// Lets calls of that name block until the answer is dropped.
     pub fn hang(self: &Arc<Self>, call: &'static str) -> Hanging {
-        self.lock().hanging.insert(call);
+        self.lock().hanging.insert(call, 0);
         Hanging { host: Arc::clone(self), call }
     }
 
@@ -318,8 +329,15 @@ impl FakeHypervisor {
             std::thread::sleep(time);
             state = self.lock();
         }
-        while state.hanging.contains(call) {
-            state = self.wait_in(call, state);
+        loop {
+            match state.hanging.get_mut(call) {
+                None => break,
+                Some(0) => state = self.wait_in(call, state),
+                Some(passing) => {
+                    *passing -= 1;
+                    break;
+                }
+            }
         }
         state.check(call).map(|()| state)
     }

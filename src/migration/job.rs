@@ -396,6 +396,10 @@ impl Job {
             (Phase::Defining | Phase::ShuttingDown | Phase::Starting, Event::Lost(failure)) => {
                 Self { failure: Some(failure), unclear: true, ..self }.confirm()
             }
+            // A look that was lost is done again.
+            (Phase::Confirming, Event::Lost(_)) => {
+                self.to(Phase::Confirming, &[Effect::InspectLater])
+            }
             (Phase::Starting | Phase::CleaningUp, Event::Withheld) => {
                 Self { impatient: false, ..self }.to(Phase::Confirming, &[Effect::InspectLater])
             }

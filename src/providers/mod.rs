@@ -40,7 +40,7 @@ use std::sync::Arc;
 
 pub use events::follow_events;
 pub use host::Host;
-pub use interop::{Server, register_server, register_subscriptions};
+pub use interop::{Server, register_server, register_subscriptions, register_wbem_server};
 pub use job::FailedJobState;
 pub use migration_service::{CheckFailure, Migrations, Terms, ask_gate};
 pub use prefix::{Prefix, PrefixError};

@@ -279,8 +279,12 @@ impl Recorded {
         providers::register(&mut registry, &host, &shared).expect("one hypervisor");
         let hosts = std::slice::from_ref(&host);
         providers::register_jobs(&mut registry, hosts, &shared).expect("once");
-        let server =
-            Server { system: "vm".to_owned(), authenticates: true, max_operation_timeout: 600 };
+        let server = Server {
+            system: "vm".to_owned(),
+            authenticates: true,
+            certificates: false,
+            max_operation_timeout: 600,
+        };
         providers::register_server(&mut registry, &server, &[host]).expect("one server");
         let operations = Operations::new(Repository::builtin(), registry, PullLimits::default());
         Self { operations, tasks, stop, _checks: checks }

@@ -210,7 +210,7 @@ impl FakeHypervisor {
         state.calls.push("copy");
         let cancelled =
             |state: &FakeState| state.guests.get(guest).is_none_or(|found| found.cancelled);
-        while state.hanging.contains("copy") && !cancelled(&state) && state.reachable {
+        while state.hanging.contains_key("copy") && !cancelled(&state) && state.reachable {
             state = self.wait_in("copy", state);
         }
         if cancelled(&state) {

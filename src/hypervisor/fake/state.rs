@@ -1,6 +1,6 @@
 //! What a host in memory is like at first, and how it fails.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::FakeState;
 use crate::hypervisor::{
@@ -45,7 +45,7 @@ impl FakeState {
             secrets: Vec::new(),
             reachable: true,
             failures: HashMap::new(),
-            hanging: BTreeSet::new(),
+            hanging: BTreeMap::new(),
             slow: HashMap::new(),
             waiting: BTreeMap::new(),
             calls: Vec::new(),

@@ -452,11 +452,21 @@ impl Worker {
         let cancelled = self.shared.stop.child_token();
         self.activity = (self.activity.0 + 1, cancelled.clone());
         let (number, reporter) = (self.activity.0, self.reporter.clone());
-        let activity = activity(cancelled.clone());
+        let activity = cancelled.clone().run_until_cancelled_owned(activity(cancelled));
+        let activity = self.shared.tasks.spawn(activity.in_current_span());
         let run = async move {
-            if let Some(outcome) = cancelled.run_until_cancelled(activity).await {
-                let _ = reporter.send((number, outcome)).await;
-            }
+            let outcome = match activity.await {
+                Ok(Some(outcome)) => outcome,
+                Ok(None) => return,
+                // A defect of ours must not leave the job without an end. What was being done may have
+                // happened.
+                Err(panic) => {
+                    error!(error = %panic, "a step of the job broke off");
+                    let text = "internal error: a step of the job broke off";
+                    Outcome::Event(Event::Lost(Failure::new(Reason::Host, text)))
+                }
+            };
+            let _ = reporter.send((number, outcome)).await;
         };
         self.shared.tasks.spawn(run.in_current_span());
     }

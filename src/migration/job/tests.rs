@@ -266,6 +266,13 @@ fn a_restart_in_doubt_starts_nothing() {
 }
 
 #[test]
+fn a_look_that_was_lost_is_done_again() {
+    let events = vec![Event::MoveEnded(Ending::Arrived), Event::Lost(broke())];
+    let job = prepared(MigrationType::Live, PERSISTENT);
+    check(job, events, Phase::Confirming, &[Effect::InspectLater]);
+}
+
+#[test]
 fn a_start_whose_report_was_lost_is_waited_for() {
     let job = prepared(MigrationType::Restart, PERSISTENT);
     let off = sights(seen(Activity::Off), seen(Activity::Off));

@@ -4,7 +4,11 @@ use super::{Server, end};
 use crate::{
     cim::{CimName, Instance, InstancePath},
     ops::{AssociationProvider, End, Far, Link, Outcome, ProviderError, Sink, Space},
-    providers::{Family, Host, facts::Facts, host_system::host_system},
+    providers::{
+        Family, Host,
+        facts::{Facts, strings},
+        host_system::host_system,
+    },
 };
 
 const MANAGER: CimName = CimName::literal("CIM_ObjectManager");
@@ -56,19 +60,56 @@ fn namespace(server: &Server, name: &str) -> Facts {
         .set("ClassType", 2_u16)
 }
 
+/// The server itself, as the successor of the object manager has it.
+pub(super) fn wbem_server(server: &Server) -> Instance {
+    let description = concat!("virtcimd version ", env!("CARGO_PKG_VERSION"));
+    in_system(CimName::literal("CIM_WBEMServer"), server)
+        .set("Name", MANAGER_NAME)
+        .set("ElementName", "virtcimd")
+        .set("Description", description)
+        .set("Started", true)
+        .set("EnabledState", 2_u16)
+        .set("OperationalStatus", vec![2_u16])
+        .done()
+}
+
+/// The namespaces, as their successor has them.
+pub(super) fn wbem_namespaces() -> Vec<Instance> {
+    let names = Space::ALL.into_iter().flat_map(Space::advertised);
+    let namespace = |name: &&'static str| {
+        Facts::of(CimName::literal("CIM_WBEMServerNamespace"))
+            .set("InstanceID", format!("virtcimd:{name}"))
+            .set("ElementName", *name)
+            .set("Name", *name)
+            .done()
+    };
+    names.map(namespace).collect()
+}
+
 /// CIM-XML as this server speaks it; what stands here is what `ops` and `http` do.
 pub(super) fn mechanism(server: &Server) -> Instance {
-    // Basic Read, Instance Manipulation, Association Traversal, Query Execution, Indications, Pulled
-    // Read, Pulled Read Count, Pulled Query Execution.
-    let functional_profiles = vec![2_u16, 5, 6, 7, 9, 10, 11, 12];
-    // 3 Basic, 2 None.
-    let authentication = if server.authenticates { 3_u16 } else { 2 };
+    // Basic Read, Basic Write, Instance Manipulation, Association Traversal, Query Execution,
+    // Indications, Pulled Read, Pulled Read Count, Pulled Query Execution.
+    let functional_profiles = vec![2_u16, 3, 5, 6, 7, 9, 10, 11, 12];
+    // 3 Basic, 2 None, 1 Other.
+    let (mut authentication, mut words) = (vec![], vec![]);
+    if server.authenticates {
+        (authentication, words) = (vec![3_u16], vec!["Basic"]);
+    }
+    if server.certificates {
+        authentication.push(1);
+        words.push("TLS client certificates");
+    }
+    if authentication.is_empty() {
+        (authentication, words) = (vec![2], vec!["None"]);
+    }
     in_system(CimName::literal("CIM_CIMXMLCommunicationMechanism"), server)
         .set("Name", "CIM-XML")
         .set("CommunicationMechanism", 2_u16)
         .set("FunctionalProfilesSupported", functional_profiles)
         .set("MultipleOperationsSupported", false)
-        .set("AuthenticationMechanismsSupported", vec![authentication])
+        .set("AuthenticationMechanismsSupported", authentication)
+        .set("AuthenticationMechanismDescriptions", strings(words))
         // The newest that the value map has.
         .set("Version", "1.2")
         .set("AdvertiseTypes", vec![2_u16])

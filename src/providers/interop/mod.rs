@@ -18,6 +18,7 @@ use crate::{
     cim::{CimName, Instance, InstancePath, Value},
     indications::{Limits, Subscriptions},
     ops::{End, Registry, RegistryError, Space},
+    repository::Repository,
 };
 use fixed::{Fixed, FixedAssociation};
 use subscriptions::{Bindings, Kept};
@@ -29,6 +30,8 @@ pub struct Server {
     pub system: String,
     /// Whether users must say who they are.
     pub authenticates: bool,
+    /// Whether they may do so with a client certificate.
+    pub certificates: bool,
     /// The operation timeouts a client may ask for are 1 s to this.
     pub max_operation_timeout: u32,
 }
@@ -77,6 +80,24 @@ pub fn register_server(
     serve(registry, namespaces)?;
     serve(registry, vec![mechanism])?;
     profiles::register(registry, hosts, &indications)
+}
+
+/// Registers the server as the successors of CIM_ObjectManager and CIM_Namespace have it, if the schema
+/// has these classes; the one inside the program has not.
+///
+/// # Errors
+/// [`RegistryError`] if called twice.
+pub fn register_wbem_server(
+    registry: &mut Registry,
+    server: &Server,
+    repository: &Repository,
+) -> Result<(), RegistryError> {
+    for instances in [vec![manager::wbem_server(server)], manager::wbem_namespaces()] {
+        if instances.iter().all(|it| repository.contains(&it.class)) {
+            registry.serve(Space::Interop, Arc::new(Fixed::new(instances)))?;
+        }
+    }
+    Ok(())
 }
 
 /// Registers what clients want to be told, and who tells them.

@@ -1,11 +1,25 @@
 //! A client that knows nothing finds its way.
 
-use super::super::{
-    Prefix,
-    tests::{GUEST, HOST, World, association, has, instances, migration_service_path, name, parse},
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    super::{
+        Prefix,
+        tests::{
+            GUEST, HOST, World, association, has, instances, migration_service_path, name, parse,
+        },
+    },
+    Server, manager, register_wbem_server,
 };
-use crate::cim::{
-    Instance, InstanceOptions, InstancePath, ObjectPath, Operation, Reply, StatusCode, Value,
+use crate::{
+    cim::{
+        Instance, InstanceOptions, InstancePath, Namespace, ObjectPath, Operation, Reply, Request,
+        StatusCode, Value,
+    },
+    ops::{Context, Operations, Principal, PullLimits, Registry, Role},
+    repository::Repository,
 };
 
 async fn all(world: &World, class: &str) -> Vec<Instance> {
@@ -88,8 +102,7 @@ async fn the_object_manager_leads_to_namespaces_and_protocol() {
     assert_eq!(associated(&world, &manager, "CIM_NamespaceInManager").await, {
         let mut expected = namespaces.clone();
         for it in &mut expected {
-            it.path.as_mut().unwrap().namespace =
-                Some(crate::cim::Namespace::parse("root/interop").unwrap());
+            it.path.as_mut().unwrap().namespace = Some(Namespace::parse("root/interop").unwrap());
         }
         expected
     });
@@ -168,4 +181,65 @@ async fn each_hypervisor_has_profiles_and_a_wrong_id_finds_none() {
     let reply = world.run_in("interop", Operation::GetInstance { path, options }).await;
     assert!(matches!(reply, Ok(Reply::Instance(_))));
     world.close().await;
+}
+
+#[tokio::test]
+async fn the_successors_of_the_object_manager_are_there_if_the_schema_has_them() {
+    const MOF: &str = "class CIM_WBEMServer : CIM_Service { };
+        class CIM_WBEMServerNamespace : CIM_ManagedElement {
+            [Key, Override (\"InstanceID\")] string InstanceID;
+            [Required] string Name;
+        };";
+    let server = Server {
+        system: "vm".to_owned(),
+        authenticates: true,
+        certificates: true,
+        max_operation_timeout: 600,
+    };
+    let found = async |repository: Arc<Repository>, class: &str| {
+        let mut registry = Registry::default();
+        register_wbem_server(&mut registry, &server, &repository).unwrap();
+        let operations = Operations::new(repository, registry, PullLimits::default());
+        let ctx = Context {
+            principal: Principal { name: "x".to_owned(), role: Role::Viewer },
+            peer: "unix:1".to_owned(),
+            host: "vm".to_owned(),
+            cancelled: CancellationToken::new(),
+        };
+        let operation = Operation::EnumerateInstances {
+            class: name(class),
+            deep_inheritance: true,
+            options: InstanceOptions::default(),
+        };
+        let namespace = Namespace::parse("interop").unwrap();
+        let reply = operations.execute(&ctx, Request { namespace, operation }).await.collect();
+        reply.await.map(instances)
+    };
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("server.mof"), MOF).unwrap();
+    let repository = Arc::new(Repository::load(&[directory.path().to_owned()]).unwrap());
+    let servers = found(Arc::clone(&repository), "CIM_WBEMServer").await.unwrap();
+    assert_eq!(texts(&servers, "Name"), ["virtcimd"]);
+    let namespaces = found(repository, "CIM_WBEMServerNamespace").await.unwrap();
+    assert_eq!(texts(&namespaces, "Name"), ["root/virt", "root/interop", "interop", "root/cimv2"]);
+    let missing = found(Repository::builtin(), "CIM_WBEMServer").await.unwrap_err();
+    assert_eq!(missing.status, StatusCode::InvalidClass);
+}
+
+#[test]
+fn each_way_to_say_who_one_is_is_declared() {
+    let told = |authenticates, certificates| {
+        let server = Server {
+            system: "vm".to_owned(),
+            authenticates,
+            certificates,
+            max_operation_timeout: 600,
+        };
+        let mechanism = manager::mechanism(&server);
+        mechanism.value(&name("AuthenticationMechanismsSupported")).cloned()
+    };
+    assert_eq!(told(true, false), Some(Value::from(vec![3_u16])));
+    assert_eq!(told(true, true), Some(Value::from(vec![3_u16, 1])));
+    assert_eq!(told(false, true), Some(Value::from(vec![1_u16])));
+    assert_eq!(told(false, false), Some(Value::from(vec![2_u16])));
 }

@@ -124,8 +124,12 @@ impl World {
             hosts.push(host);
         }
         register_jobs(&mut registry, &hosts, &migrations).unwrap();
-        let server =
-            Server { system: "vm".to_owned(), authenticates: true, max_operation_timeout: 600 };
+        let server = Server {
+            system: "vm".to_owned(),
+            authenticates: true,
+            certificates: false,
+            max_operation_timeout: 600,
+        };
         register_server(&mut registry, &server, &hosts).unwrap();
         let limits = indications::Limits::default();
         let delivery = DeliveryOptions::default();

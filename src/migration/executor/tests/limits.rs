@@ -124,3 +124,15 @@ async fn a_full_queue_says_so_at_once() {
     bench.over(&taken).await;
     bench.end(&id).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_defect_in_a_step_ends_the_job_and_frees_its_place() {
+    let limits = Limits { outgoing: 1, per_destination: 1, waiting: 1000 };
+    let bench = Bench::with(Options { limits, ..options() }).await;
+    bench.gate.defective.store(true, Ordering::Relaxed);
+    let id = bench.submit(MigrationType::Live).await;
+    check_failure(&bench.over(&id).await, Reason::Host, "internal error");
+    let id = bench.submit(MigrationType::Live).await;
+    let (_, bench) = bench.end(&id).await;
+    bench.is_away(|_| {});
+}

@@ -14,7 +14,7 @@ use std::{
     future::Future,
     sync::{
         Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -66,6 +66,8 @@ struct Gate {
     /// A run takes one and gives it back.
     open: Semaphore,
     runs: AtomicUsize,
+    /// Whether the next run panics.
+    defective: AtomicBool,
 }
 
 impl Bench {
@@ -81,6 +83,7 @@ impl Bench {
             answers: Mutex::default(),
             open: Semaphore::new(1000),
             runs: AtomicUsize::new(0),
+            defective: AtomicBool::new(false),
         };
         add_guest(&source, "web", UUID, |_| {});
         let mut bench = Self {
@@ -228,6 +231,7 @@ fn check_guest(
 impl Gate {
     async fn ask(&self, _: Question, cancelled: CancellationToken) -> Result<Report, GateError> {
         self.runs.fetch_add(1, Ordering::Relaxed);
+        assert!(!self.defective.swap(false, Ordering::Relaxed), "a defect");
         let open = cancelled.run_until_cancelled(self.open.acquire()).await;
         drop(open.ok_or(GateError::Cancelled)?);
         let mut answers = self.answers.lock().expect("no panic");

@@ -244,15 +244,19 @@ async fn progress_is_told_and_does_not_go_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_that_somebody_started_is_not_started_elsewhere() {
     let bench = Bench::with(Options { shutdown_timeout: SOON, ..options() }).await;
-    let asking = bench.source.hang("shutdown");
+    bench.source.ignore_shutdown("web", true);
     let id = bench.submit(MigrationType::Restart).await;
-    reached(&asking);
-    // The guest is off and the job knows it; now it looks once more.
-    let calls = || bench.source.calls().iter().filter(|call| **call == "domain_by_uuid").count();
-    let before = calls();
-    drop(asking);
-    comes_true(|| calls() > before).await;
+    bench.reach(&id, |view| view.phase == Phase::ShuttingDown).await;
+    comes_true(|| bench.source.calls().contains(&"shutdown")).await;
     let looking = bench.source.hang("domain_by_uuid");
+    reached(&looking);
+    // No event tells others of it, so nobody but the job looks.
+    bench.source.change_guest_silently("web", |guest| {
+        // VIR_DOMAIN_SHUTOFF_SHUTDOWN.
+        (guest.state, guest.reason) = (DomainState::Shutoff, 1);
+    });
+    // One look tells that the guest is off; right before it is started elsewhere there is another.
+    looking.let_one_pass();
     reached(&looking);
     bench.source.change_guest_silently("web", |guest| guest.state = DomainState::Running);
     drop(looking);

@@ -56,7 +56,8 @@ async fn a_job_under_way_waits_until_it_is_stored() {
     bench.store().refuse_writes(true).await;
     drop(copying);
     let view = bench.reach(&id, |view| view.unstored.is_some()).await;
-    assert!(!view.is_over());
+    // Whoever starts anew finds the guest there, so that may be told already.
+    assert!(!view.is_over() || view.phase == Phase::Done, "{view:?}");
     bench.is_away(|_| {});
     bench.store().refuse_writes(false).await;
     let (view, bench) = bench.end(&id).await;

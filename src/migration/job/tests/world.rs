@@ -495,11 +495,14 @@ impl World {
             let own = destination.active == Some(self.own_state()) && !self.suspended;
             let runs = own || offline || self.stopped;
             assert!(runs, "done, but not at the destination\n{}", report());
-            // One that stopped there before it got a definition is gone.
+            // One that stopped there before it got a definition is gone; and of one that has none at the
+            // source either nobody takes away the last.
             let gone = self.stopped && !destination.defined;
+            let last = self.stopped && !source.defined;
             let there = persist || self.facts.destination_defined;
             let by_us = works(Effect::PersistDestination) && works(Effect::UndefineDestination);
-            assert!(gone || !by_us || destination.defined == there, "{}", report());
+            let right = gone || last || destination.defined == there;
+            assert!(right || !by_us, "{}", report());
             let kept = !self.terms.undefine_source && self.facts.persistent;
             // A transient guest at the destination can't replace a definition.
             let irreplaceable = self.facts.persistent && !destination.defined;
