@@ -100,8 +100,8 @@ def test_the_object_manager_is_hosted_named_and_spoken_to(server):
     assert protocol["CommunicationMechanism"] == 2
     assert protocol["MultipleOperationsSupported"] is False
     assert protocol["AuthenticationMechanismsSupported"] == [2], "this daemon asks nobody who they are"
-    # Basic Read, Instance Manipulation, Association Traversal, Query Execution, Indications, Pulled ….
-    assert protocol["FunctionalProfilesSupported"] == [2, 5, 6, 7, 9, 10, 11, 12]
+    # Basic Read and Write, Instance Manipulation, Association Traversal, Query Execution, Indications, Pulled ….
+    assert protocol["FunctionalProfilesSupported"] == [2, 3, 5, 6, 7, 9, 10, 11, 12]
 
 
 def test_the_server_tells_how_long_it_took(daemon):
