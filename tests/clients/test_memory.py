@@ -7,6 +7,7 @@ import contextlib
 import http.client
 import re
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -55,8 +56,10 @@ def crowded(tmp_path_factory, config):
     daemon = Daemon(home, re.sub(r'uri = "test://[^"]*source.xml"', f'uri = "{source}"', config)).start()
     try:
         # One object only: what a list had cost would not come back to be counted.
-        opened = daemon.connect().OpenEnumerateInstancePaths(CLASS, MaxObjectCount=1)
-        assert len(opened.paths) == 1
+        # On a busy machine the guests are found later than an operation waits for them.
+        deadline = time.monotonic() + PATIENCE
+        while not (opened := daemon.connect().OpenEnumerateInstancePaths(CLASS, MaxObjectCount=1)).paths:
+            assert time.monotonic() < deadline, "the guests are not found"
         daemon.connect().CloseEnumeration(opened.context)
         yield daemon
     finally:
