@@ -36,15 +36,17 @@
 
 mod agenda;
 mod event;
+mod failure;
+mod phase;
 mod settle;
 mod sight;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
-
 pub use agenda::Agenda;
 pub use event::{Effect, Ending, Event, Refusal};
+pub use failure::{Failure, Reason};
+pub use phase::Phase;
 use serde::{Deserialize, Serialize};
 pub use sight::{Activity, Doubt, Outgoing, Presence, Sight, Sights};
 
@@ -92,82 +94,6 @@ pub struct Facts {
     /// Its disks are copied into files that were not there before, and are ours to remove.
     #[serde(default)]
     pub copies: bool,
-}
-
-/// Where a job stands.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
-pub enum Phase {
-    /// Waits for its turn.
-    Queued,
-    /// The gate runs.
-    Checking,
-    /// Both hosts are asked what there is; nothing is changed yet.
-    Preparing,
-    /// The guest is being defined at the destination.
-    Defining,
-    /// The guest was asked to shut down.
-    ShuttingDown,
-    /// The guest is being started at the destination.
-    Starting,
-    /// libvirt moves the guest.
-    Copying,
-    /// The guest stands still for the last pages, or runs at the destination already (post-copy).
-    Switching,
-    /// Both hosts are asked where the guest is.
-    Confirming,
-    /// What is left over is put in order.
-    CleaningUp,
-    /// The guest is at the destination.
-    Done,
-    /// The guest is where it was, or [`Failure`] says what is known.
-    Failed,
-    /// The guest is where it was, as was asked.
-    Cancelled,
-}
-
-/// Why a job fails.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Failure {
-    /// The kind of reason, for programs.
-    pub reason: Reason,
-    /// The sentence for people.
-    pub message: String,
-}
-
-/// The kinds of reasons for which a job fails.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub enum Reason {
-    /// The gate said no.
-    Refused,
-    /// The request can't be carried out on this guest.
-    Unsuitable,
-    /// There is no such guest.
-    NotFound,
-    /// A host refused, or failed.
-    Host,
-    /// The guest did not shut down in time.
-    ShutdownTimeout,
-    /// It took too long or stood still, and was to be given up then.
-    TimedOut,
-    /// The daemon stopped in between.
-    Interrupted,
-    /// The guest stopped on its own accord.
-    GuestStopped,
-    /// The guest's memory is on two hosts and can't be brought together.
-    PostCopyBroken,
-    /// Both hosts run the guest.
-    RunsTwice,
-    /// Neither host knows the guest.
-    Vanished,
-    /// Where the guest is was not found out.
-    Unresolved,
-}
-
-impl Failure {
-    /// A failure.
-    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into() }
-    }
 }
 
 /// A migration job.
@@ -563,68 +489,5 @@ impl Job {
             None => text.to_owned(),
         };
         Self { note: Some(note), ..self }
-    }
-}
-
-impl Phase {
-    /// Every phase.
-    pub const ALL: [Self; 13] = [
-        Self::Queued,
-        Self::Checking,
-        Self::Preparing,
-        Self::Defining,
-        Self::ShuttingDown,
-        Self::Starting,
-        Self::Copying,
-        Self::Switching,
-        Self::Confirming,
-        Self::CleaningUp,
-        Self::Done,
-        Self::Failed,
-        Self::Cancelled,
-    ];
-
-    /// The job has ended.
-    pub fn is_over(self) -> bool {
-        matches!(self, Self::Done | Self::Failed | Self::Cancelled)
-    }
-
-    /// A host may have been changed and both must be looked at before the job ends.
-    pub fn touches_hosts(self) -> bool {
-        match self {
-            Self::Defining
-            | Self::ShuttingDown
-            | Self::Starting
-            | Self::Copying
-            | Self::Switching
-            | Self::Confirming
-            | Self::CleaningUp => true,
-            Self::Queued
-            | Self::Checking
-            | Self::Preparing
-            | Self::Done
-            | Self::Failed
-            | Self::Cancelled => false,
-        }
-    }
-}
-
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Queued => "queued",
-            Self::Checking => "checking",
-            Self::Preparing => "preparing",
-            Self::Defining => "defining the guest at the destination",
-            Self::ShuttingDown => "shutting the guest down",
-            Self::Starting => "starting the guest at the destination",
-            Self::Copying => "copying",
-            Self::Switching => "switching",
-            Self::Confirming => "confirming",
-            Self::CleaningUp => "cleaning up",
-            Self::Done => "done",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-        })
     }
 }
