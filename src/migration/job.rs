@@ -27,12 +27,16 @@
 //! ([`Doubt::MayShutDown`], in Confirming): a guest that shuts down late is started again at the source,
 //! one that somebody ended is left alone.
 //!
+//! A deed has no deadline: one that was given up might still happen, and then a guest be started twice.
+//! A host that does not come to an end with it leaves a doubt ([`Doubt::Overdue`]) that is shown and
+//! waited out; only [`Event::Kill`] ends such a job, and leaves all as it is.
+//!
 //! What was decided is as old as the look that it follows from. A deed that waited for the store is
 //! therefore not done but decided anew (`agenda.rs`), and one after which a host runs the guest is
 //! withheld if the other host does not let it, right before ([`Event::Withheld`]).
 //!
 //! What is deliberately absent: time, libvirt, the store. The executor measures patience and tells
-//! [`Event::PatienceOver`].
+//! [`Event::PatienceOver`] and [`Event::Overdue`].
 
 mod agenda;
 mod event;
@@ -287,9 +291,12 @@ impl Job {
             Event::Abort => self.on_abort(),
             Event::Kill => self.on_kill(),
             Event::Adopted => Ok(self.on_adopted()),
+            Event::Abandoned(failure) => Ok(self.fail(failure)),
             Event::Seen(sights) if phase.touches_hosts() => Ok(self.on_seen(sights)),
             Event::PatienceOver if phase.touches_hosts() => Ok(self.on_patience_over()),
-            event => self.on_progress(event),
+            Event::Overdue => Ok(self.on_overdue()),
+            // Whatever it is, the host has come to an end.
+            event => self.without_overdue().on_progress(event),
         }
     }
 
@@ -421,14 +428,14 @@ impl Job {
         }
     }
 
-    /// As abort; but a job that waits for a host to come back ends, with everything left as it is.
+    /// As abort; but a job in doubt ends, with everything left as it is.
     fn on_kill(self) -> Result<Step, Refusal> {
         match self.doubt {
-            Some(doubt) if matches!(self.phase, Phase::Confirming | Phase::CleaningUp) => {
+            Some(doubt) => {
                 let message = format!("ended on request while waiting: {doubt}");
                 Ok(self.fail(Failure::new(Reason::Unresolved, message)))
             }
-            _ => self.on_abort(),
+            None => self.on_abort(),
         }
     }
 
@@ -441,7 +448,8 @@ impl Job {
                 let unclear = self.unclear || matches!(phase, Phase::Copying | Phase::Switching);
                 // Whether they are gone was not told.
                 let copies = if self.copies == Copies::Going { Copies::Kept } else { self.copies };
-                Self { unclear, impatient: false, copies, ..self }.to(phase, &[Effect::Inspect])
+                let job = Self { unclear, impatient: false, copies, ..self }.without_overdue();
+                job.to(phase, &[Effect::Inspect])
             }
         }
     }
@@ -449,10 +457,37 @@ impl Job {
     /// The doubt has to show once more: what was seen is as old as our patience.
     fn on_patience_over(self) -> Step {
         match self.doubt {
-            None => (self, &[]),
+            // A look would not bring what is under way to its end.
+            None | Some(Doubt::Overdue) => (self, &[]),
             Some(Doubt::MayShutDown) => (Self { watch_over: true, ..self }, &[Effect::Inspect]),
             Some(_) => (Self { impatient: true, ..self }, &[Effect::Inspect]),
         }
+    }
+
+    fn on_overdue(self) -> Step {
+        let doubt = if self.waits_for_a_host() { Some(Doubt::Overdue) } else { self.doubt };
+        (Self { doubt, ..self }, &[])
+    }
+
+    /// Whether a host is at work for the job, on a deed or on the end of a move.
+    fn waits_for_a_host(&self) -> bool {
+        match self.phase {
+            Phase::Defining | Phase::Starting | Phase::CleaningUp => true,
+            Phase::Copying | Phase::Switching => self.is_giving_up(),
+            Phase::Queued
+            | Phase::Checking
+            | Phase::Preparing
+            | Phase::ShuttingDown
+            | Phase::Confirming
+            | Phase::Done
+            | Phase::Failed
+            | Phase::Cancelled => false,
+        }
+    }
+
+    fn without_overdue(self) -> Self {
+        let doubt = self.doubt.filter(|doubt| *doubt != Doubt::Overdue);
+        Self { doubt, ..self }
     }
 
     /// A step of cleaning up is done.

@@ -63,12 +63,33 @@ impl Slots {
         T: Send + 'static,
         F: FnOnce() -> T + Send + 'static,
     {
-        let slot = self.slot().await?;
+        Self::work(self.slot().await?, work).await
+    }
+
+    async fn work<T, F>(slot: OwnedSemaphorePermit, work: F) -> Result<T, SlotError>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
         let task = tokio::task::spawn_blocking(move || {
             let _slot = slot;
             work()
         });
         task.await.map_err(|_| SlotError::Broken)
+    }
+
+    /// Runs `work` on a blocking thread, however long that takes, if it can begin within `deadline`.
+    ///
+    /// # Errors
+    /// Any [`SlotError`]; [`SlotError::Late`] and [`SlotError::Busy`] mean that it never began.
+    pub async fn run_begun_within<T, F>(&self, deadline: Duration, work: F) -> Result<T, SlotError>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        let slot = tokio::time::timeout(deadline, self.slot());
+        let slot = slot.await.map_err(|_| SlotError::Late { deadline })??;
+        Self::work(slot, work).await
     }
 
     /// Runs `work` on a blocking thread; the caller waits at most `deadline`, queue included.
@@ -84,6 +105,11 @@ impl Slots {
             Ok(result) => result,
             Err(_) => Err(SlotError::Late { deadline }),
         }
+    }
+
+    /// Whether there are clones, or calls under way.
+    pub fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.running) > 1
     }
 
     /// Takes a slot, waiting for it in the queue if there is room. Slots are given in the order of
@@ -182,6 +208,24 @@ mod tests {
         assert_eq!(queued.await, Err(SlotError::Late { deadline }));
         held.release.send(()).expect("the work still runs");
         assert_eq!(slots.run(|| "free again").await, Ok("free again"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_could_not_begin_in_time_never_does() {
+        let slots = Slots::new(1, 8);
+        let deadline = Duration::from_secs(3);
+        let held = slots.slot().await.expect("a free slot");
+        let late = slots.run_begun_within(deadline, || panic!("it began"));
+        assert_eq!(late.await, Err::<(), _>(SlotError::Late { deadline }));
+        drop(held);
+        // Once it has begun it may take longer.
+        let (held, work) = gated();
+        let mut begun = Box::pin(slots.run_begun_within(deadline, work));
+        assert!(futures_pending(&mut begun).await);
+        tokio::time::advance(2 * deadline).await;
+        assert!(futures_pending(&mut begun).await);
+        held.release.send(()).expect("the work still runs");
+        assert_eq!(begun.await, Ok(()));
     }
 
     #[tokio::test]

@@ -1,7 +1,8 @@
 //! The executor's hands: what is done on both hosts, and what is seen there.
 //!
-//! Questions have a deadline. Deeds have none: a deed that goes on after its deadline would be mistaken
-//! for one that failed. A dead connection ends both, for libvirt asks the other end for signs of life.
+//! Questions have a deadline. Deeds have none once they are begun: a deed that goes on after its deadline
+//! would be mistaken for one that failed. A dead connection ends both, for libvirt asks the other end for
+//! signs of life.
 //!
 //! Guests are found by their UUID, so that one renamed meanwhile is still the same guest. What would
 //! hurt if the guest had changed since it was looked at is looked at once more, in the same call.
@@ -11,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
     hypervisor::{
@@ -26,7 +27,7 @@ use crate::{
     sys::blocking::{SlotError, Slots},
 };
 
-/// The longest a question to a destination may take.
+/// The longest a question to a destination may take, and a deed may wait until it can begin.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// How often a guest that was asked to shut down is looked at.
@@ -60,9 +61,11 @@ pub(super) struct Hands {
     pub(super) source: Option<Connection>,
     pub(super) destination_uri: String,
     pub(super) connector: Arc<dyn Connector>,
-    pub(super) slots: Slots,
+    /// For what takes its time at the source, and for everything at the destination.
+    pub(super) source_slots: Slots,
+    pub(super) destination_slots: Slots,
     /// Kept while it works: some drivers' hosts live as long as the connection.
-    pub(super) destination: Mutex<Option<Arc<dyn Migrator>>>,
+    pub(super) destination: Arc<Mutex<Option<Arc<dyn Migrator>>>>,
 }
 
 /// What a change may need to know of the guest.
@@ -89,6 +92,14 @@ impl Hands {
         HypervisorError::Unreachable { uri: uri.to_owned(), message: error.to_string() }
     }
 
+    /// The error of a deed that could not begin, or that broke off.
+    fn undone(&self, uri: &str, error: &SlotError) -> HypervisorError {
+        match error {
+            SlotError::Late { .. } | SlotError::Busy { .. } => HypervisorError::Busy,
+            SlotError::Broken => self.broken(uri, error),
+        }
+    }
+
     /// Asks the source, within its connection's deadline.
     pub(super) async fn ask_source<T: Send + 'static>(
         &self,
@@ -110,24 +121,24 @@ impl Hands {
         deed: impl FnOnce(&dyn Migrator) -> Answer<()> + Send + 'static,
     ) -> Answer<()> {
         let source = self.source().await?;
-        let done = self.slots.run(move || deed(&*source)).await;
-        done.unwrap_or_else(|error| Err(self.broken(&self.source_uri, &error)))
+        let done = self.source_slots.run_begun_within(DEADLINE, move || deed(&*source)).await;
+        done.unwrap_or_else(|error| Err(self.undone(&self.source_uri, &error)))
     }
 
-    fn kept(&self) -> MutexGuard<'_, Option<Arc<dyn Migrator>>> {
-        self.destination.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Connects to the destination, if that is not so already.
+    /// Connects to the destination, if that is not so already. A connection that comes too late for this
+    /// caller is there for the next one.
     pub(super) async fn destination(&self) -> Answer<Arc<dyn Migrator>> {
-        if let Some(destination) = &*self.kept() {
+        if let Some(destination) = &*lock(&self.destination) {
             return Ok(Arc::clone(destination));
         }
         let (connector, uri) = (Arc::clone(&self.connector), self.destination_uri.clone());
-        let opened = self.slots.run(move || connector.open(&uri)).await;
-        let opened = opened.map_err(|error| self.broken(&self.destination_uri, &error))??;
-        *self.kept() = Some(Arc::clone(&opened));
-        Ok(opened)
+        let kept = Arc::clone(&self.destination);
+        let open = move || {
+            let opened = connector.open(&uri)?;
+            Ok(Arc::clone(lock(&kept).get_or_insert(opened)))
+        };
+        let opened = self.destination_slots.run(open).await;
+        opened.unwrap_or_else(|error| Err(self.broken(&self.destination_uri, &error)))
     }
 
     /// Asks the destination.
@@ -136,15 +147,14 @@ impl Hands {
         name: &'static str,
         question: impl FnOnce(&dyn Migrator) -> Answer<T> + Send + 'static,
     ) -> Answer<T> {
-        let destination = self.destination().await?;
-        let asked = self.slots.run_within(DEADLINE, move || question(&*destination)).await;
-        let answer = match asked {
-            Ok(answer) => answer,
-            Err(SlotError::Late { deadline }) => {
-                Err(HypervisorError::Deadline { call: name, seconds: deadline.as_secs() })
-            }
-            Err(error) => Err(self.broken(&self.destination_uri, &error)),
+        let asked = async {
+            let destination = self.destination().await?;
+            let answer = self.destination_slots.run(move || question(&*destination)).await;
+            answer.unwrap_or_else(|error| Err(self.broken(&self.destination_uri, &error)))
         };
+        let answer = timeout(DEADLINE, asked).await.unwrap_or_else(|_| {
+            Err(HypervisorError::Deadline { call: name, seconds: DEADLINE.as_secs() })
+        });
         self.notice(answer)
     }
 
@@ -153,8 +163,9 @@ impl Hands {
         deed: impl FnOnce(&dyn Migrator) -> Answer<()> + Send + 'static,
     ) -> Answer<()> {
         let destination = self.destination().await?;
-        let done = self.slots.run(move || deed(&*destination)).await;
-        let answer = done.unwrap_or_else(|error| Err(self.broken(&self.destination_uri, &error)));
+        let done = self.destination_slots.run_begun_within(DEADLINE, move || deed(&*destination));
+        let answer =
+            done.await.unwrap_or_else(|error| Err(self.undone(&self.destination_uri, &error)));
         self.notice(answer)
     }
 
@@ -162,7 +173,7 @@ impl Hands {
     fn notice<T>(&self, answer: Answer<T>) -> Answer<T> {
         if let Err(HypervisorError::Unreachable { .. } | HypervisorError::Deadline { .. }) = &answer
         {
-            drop(self.kept().take());
+            drop(lock(&self.destination).take());
         }
         answer
     }
@@ -392,6 +403,10 @@ impl Hands {
             | Effect::InspectLater => Ok(()),
         }
     }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn name_of(host: &dyn Migrator, uuid: &str) -> Answer<String> {

@@ -22,6 +22,7 @@
 
 mod failures;
 mod hands;
+mod lanes;
 mod record;
 mod runner;
 #[cfg(test)]
@@ -50,6 +51,7 @@ use crate::{
     store::{Jobs, Store, StoreError},
     sys::{BoxFuture, blocking::Slots},
 };
+use lanes::Lanes;
 use runner::{Order, Runner};
 
 /// How many orders may wait for the runner, and commands for a worker.
@@ -58,7 +60,7 @@ const QUEUE: usize = 64;
 /// How many changes a slow follower may be behind before it loses some.
 const CHANGES: usize = 4096;
 
-/// How many deeds may be under way at both ends of all jobs.
+/// How many deeds may be under way at the source.
 const DEEDS: usize = 64;
 
 /// How migrations are carried out.
@@ -136,7 +138,8 @@ struct Shared {
     sources: HashMap<String, Connection>,
     connector: Arc<dyn Connector>,
     gate: AskGate,
-    slots: Slots,
+    source_slots: Slots,
+    lanes: Lanes,
     options: watch::Sender<Arc<Options>>,
     changes: broadcast::Sender<JobChange>,
     directory: Mutex<BTreeMap<String, watch::Receiver<Arc<JobView>>>>,
@@ -226,7 +229,8 @@ impl MigrationHandle {
             sources: sources.into_iter().map(|source| (source.uri().to_owned(), source)).collect(),
             connector,
             gate,
-            slots: Slots::new(DEEDS, usize::MAX),
+            source_slots: Slots::new(DEEDS, usize::MAX),
+            lanes: Lanes::default(),
             options: watch::Sender::new(Arc::new(options)),
             changes: broadcast::Sender::new(CHANGES),
             directory: Mutex::default(),

@@ -21,9 +21,9 @@ use super::{
 use crate::{
     migration::{
         Entry, Queue,
-        job::{Event, Job, Refusal, Terms},
+        job::{Event, Failure, Job, Reason, Refusal, Terms},
     },
-    store::{Jobs, StoreError},
+    store::{JobRow, Jobs, StoreError},
     telemetry::Chain,
 };
 
@@ -32,6 +32,9 @@ const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
 /// How often the history is cut.
 const FORGETTING: Duration = Duration::from_secs(3600);
+
+/// How often a worker of one job may break off, by a defect, until the job is abandoned.
+const MAX_BREAKS: u8 = 3;
 
 /// What the runner is asked.
 pub(super) enum Order {
@@ -45,7 +48,26 @@ enum Place {
     Waiting(Box<Ticket>),
     /// Its worker has it.
     Running(mpsc::Sender<Command>),
+    /// Its worker broke off. The store has it.
+    Lost,
     Over(Box<Ticket>),
+}
+
+/// A worker has ended.
+enum End {
+    /// With its job.
+    Over(Box<Ticket>),
+    /// By a defect of ours, in the midst of the job of this identity.
+    Broke(String),
+}
+
+impl End {
+    fn id(&self) -> &str {
+        match self {
+            Self::Over(ticket) => &ticket.id,
+            Self::Broke(id) => id,
+        }
+    }
 }
 
 pub(super) struct Runner {
@@ -53,7 +75,9 @@ pub(super) struct Runner {
     orders: mpsc::Receiver<Order>,
     queue: Queue,
     places: HashMap<String, Place>,
-    ended: (mpsc::Sender<Ticket>, mpsc::Receiver<Ticket>),
+    ended: (mpsc::Sender<End>, mpsc::Receiver<End>),
+    /// How often the workers of jobs have broken off.
+    breaks: HashMap<String, u8>,
     forgotten: Instant,
 }
 
@@ -69,6 +93,7 @@ impl Runner {
             orders,
             places: HashMap::new(),
             ended: mpsc::channel(QUEUE),
+            breaks: HashMap::new(),
             forgotten: Instant::now(),
             shared,
         };
@@ -85,17 +110,21 @@ impl Runner {
                     continue;
                 }
             };
-            let findings = runner.shared.store.findings(row.id.clone()).await?;
-            let findings = record::findings(&findings);
-            let changes = runner.shared.changes.clone();
-            runner.adopt(Ticket::restore(&row, stored, findings, changes)).await;
+            let ticket = runner.restore(&row, stored).await?;
+            runner.adopt(ticket);
         }
         runner.start_what_may().await;
         Ok(runner)
     }
 
+    async fn restore(&self, row: &JobRow, stored: record::Stored) -> Result<Ticket, StoreError> {
+        let findings = self.shared.store.findings(row.id.clone()).await?;
+        let findings = record::findings(&findings);
+        Ok(Ticket::restore(row, stored, findings, self.shared.changes.clone()))
+    }
+
     /// Takes a job from the store to where it belongs.
-    async fn adopt(&mut self, mut ticket: Ticket) {
+    fn adopt(&mut self, mut ticket: Ticket) {
         self.shared.directory().insert(ticket.id.clone(), ticket.watch());
         let phase = ticket.job.phase();
         if phase.is_over() {
@@ -127,10 +156,7 @@ impl Runner {
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(order) = self.orders.recv() => self.obey(order).await,
-                Some(ticket) = self.ended.1.recv() => {
-                    // It is stored later.
-                    let _ = self.end(ticket).await;
-                }
+                Some(end) = self.ended.1.recv() => self.take_back(end).await,
                 Ok(()) = options.changed() => {
                     let limits = options.borrow_and_update().limits;
                     self.queue.set_limits(limits);
@@ -219,13 +245,68 @@ impl Runner {
     fn employ(&mut self, ticket: Ticket, first: Event) {
         let (commands, received) = mpsc::channel(QUEUE);
         self.places.insert(ticket.id.clone(), Place::Running(commands));
+        let id = ticket.id.clone();
         let worker = Worker::new(Arc::clone(&self.shared), ticket, received);
+        let worked = self.shared.tasks.spawn(worker.run(first));
         let ended = self.ended.0.clone();
         self.shared.tasks.spawn(async move {
-            if let Some(ticket) = worker.run(first).await {
-                let _ = ended.send(ticket).await;
-            }
+            let end = match worked.await {
+                Ok(Some(ticket)) => End::Over(Box::new(ticket)),
+                // The daemon ends.
+                Ok(None) => return,
+                Err(panic) => {
+                    error!(job = id, error = %panic, "the worker of a job broke off");
+                    End::Broke(id)
+                }
+            };
+            let _ = ended.send(end).await;
         });
+    }
+
+    /// Takes a job back from a worker that has ended.
+    async fn take_back(&mut self, end: End) {
+        match end {
+            End::Over(ticket) => {
+                self.breaks.remove(&ticket.id);
+                // It is stored later.
+                let _ = self.end(*ticket).await;
+            }
+            // What it did is found out as after a crash of the whole program, and not at once: what
+            // broke it may be there for a moment only.
+            End::Broke(id) => {
+                *self.breaks.entry(id.clone()).or_default() += 1;
+                self.places.insert(id, Place::Lost);
+            }
+        }
+    }
+
+    /// Goes on with a job whose worker broke off, from what the store has.
+    async fn recover(&mut self, id: &str) -> Result<(), StoreError> {
+        let rows = self.shared.store.jobs(Jobs::Unfinished).await?;
+        let row = rows.into_iter().find(|row| row.id == id);
+        let Some((stored, row)) = row.and_then(|row| Some((record::read(&row).ok()?, row))) else {
+            error!(job = id, "the store does not have the job, or it can't be read");
+            self.places.remove(id);
+            self.let_go(id).await;
+            return Ok(());
+        };
+        let mut ticket = self.restore(&row, stored).await?;
+        if self.breaks.get(id).is_some_and(|breaks| *breaks >= MAX_BREAKS) {
+            self.breaks.remove(id);
+            let text = "internal error; where the guest is was not found out";
+            let failure = Failure::new(Reason::Unresolved, text);
+            if let Ok((job, _)) = ticket.job.clone().on(Event::Abandoned(failure)) {
+                ticket.set_job(job);
+            }
+            self.shared.directory().insert(id.to_owned(), ticket.watch());
+            // It is stored later.
+            let _ = self.end(ticket).await;
+            return Ok(());
+        }
+        self.queue.remove(id);
+        self.adopt(ticket);
+        self.start_what_may().await;
+        Ok(())
     }
 
     async fn command(&mut self, id: &str, command: Command) {
@@ -261,12 +342,14 @@ impl Runner {
     /// Takes back a job whose worker has just ended.
     async fn await_end(&mut self, id: &str) {
         let stop = self.shared.stop.clone();
-        while matches!(self.places.get(id), Some(Place::Running(_))) {
+        let mut came = false;
+        while !came {
             // When the daemon ends workers give nothing back.
-            let Some(Some(ticket)) = stop.run_until_cancelled(self.ended.1.recv()).await else {
+            let Some(Some(end)) = stop.run_until_cancelled(self.ended.1.recv()).await else {
                 return;
             };
-            let _ = self.end(ticket).await;
+            came = end.id() == id;
+            self.take_back(end).await;
         }
     }
 
@@ -282,6 +365,7 @@ impl Runner {
             Some(place) => {
                 let refusal = match &place {
                     Place::Over(ticket) => Refusal::Over(ticket.job.phase()).into(),
+                    Place::Lost => CommandError::Busy,
                     Place::Waiting(_) | Place::Running(_) => CommandError::Stopping,
                 };
                 self.places.insert(id.to_owned(), place);
@@ -339,6 +423,7 @@ impl Runner {
         match self.places.get_mut(id) {
             None => Err(CommandError::Unknown(id.to_owned())),
             Some(Place::Running(_)) => Err(CommandError::Stopping),
+            Some(Place::Lost) => Err(CommandError::Busy),
             Some(Place::Waiting(ticket)) => {
                 ticket.amend(amendment, store).await?;
                 self.queue.set_priority(id, amendment.priority);
@@ -356,7 +441,7 @@ impl Runner {
     async fn remove(&mut self, id: &str) -> Result<(), CommandError> {
         match self.places.get_mut(id) {
             None => Err(CommandError::Unknown(id.to_owned())),
-            Some(Place::Waiting(_) | Place::Running(_)) => Err(CommandError::Running),
+            Some(Place::Waiting(_) | Place::Running(_) | Place::Lost) => Err(CommandError::Running),
             Some(Place::Over(ticket)) => {
                 ticket.retract(&self.shared.store).await?;
                 self.places.remove(id);
@@ -369,13 +454,14 @@ impl Runner {
 
     async fn keep_house(&mut self) {
         self.store_again().await;
+        self.recover_lost().await;
         let expired = |place: &Place| match place {
             Place::Over(ticket) => {
                 let removal = ticket.record.removal;
                 let due = ticket.over_for() >= removal.after;
                 ticket.unstored.is_none() && removal.automatic && due
             }
-            Place::Waiting(_) | Place::Running(_) => false,
+            Place::Waiting(_) | Place::Running(_) | Place::Lost => false,
         };
         let expired = self.places.iter().filter(|(_, place)| expired(place));
         let expired: Vec<String> = expired.map(|(id, _)| id.clone()).collect();
@@ -388,6 +474,17 @@ impl Runner {
         if self.forgotten.elapsed() >= FORGETTING {
             self.forgotten = Instant::now();
             self.forget().await;
+        }
+    }
+
+    async fn recover_lost(&mut self) {
+        let lost = self.places.iter().filter(|(_, place)| matches!(place, Place::Lost));
+        let lost: Vec<String> = lost.map(|(id, _)| id.clone()).collect();
+        for id in lost {
+            if let Err(error) = self.recover(&id).await {
+                // Later, then.
+                warn!(job = id, error = %Chain(&error), "job can't be read");
+            }
         }
     }
 

@@ -71,6 +71,8 @@ pub(super) struct Worker {
     look_at: Option<Instant>,
     /// When doubt has lasted long enough.
     patience_ends: Option<Instant>,
+    /// When a host should have come to an end with what it does for us.
+    overdue_at: Option<Instant>,
     /// A guest that did not shut down in time is watched, should it still do so.
     late: Option<Late>,
     job_events: Option<broadcast::Receiver<HostEvent>>,
@@ -99,7 +101,8 @@ impl Worker {
                 source,
                 destination_uri: request.target.uri.clone(),
                 connector: Arc::clone(&shared.connector),
-                slots: shared.slots.clone(),
+                source_slots: shared.source_slots.clone(),
+                destination_slots: shared.lanes.of(&request.target.uri),
                 destination: Default::default(),
             }),
             progress: progress.resumed(ticket.report.clone()),
@@ -113,6 +116,7 @@ impl Worker {
             moving: None,
             look_at: None,
             patience_ends: None,
+            overdue_at: None,
             late: None,
             shared,
             ticket,
@@ -170,6 +174,7 @@ impl Worker {
     async fn wait(&mut self) {
         let tick = self.moving.as_ref().map(|moving| moving.next_tick);
         let (look_at, patience_ends) = (self.look_at, self.patience_end());
+        let overdue_at = self.overdue_at;
         // Nothing is lost if another branch is first: channels keep what was not received.
         tokio::select! {
             Some(command) = self.commands.recv() => self.obey(command).await,
@@ -198,6 +203,11 @@ impl Worker {
                 self.look_at = None;
                 self.take(Event::PatienceOver).await;
             }
+            () = until(overdue_at) => {
+                self.overdue_at = None;
+                warn!(phase = %self.ticket.job.phase(), "a host is overdue");
+                self.take(Event::Overdue).await;
+            }
         }
     }
 
@@ -221,6 +231,7 @@ impl Worker {
     }
 
     async fn receive(&mut self, outcome: Outcome) {
+        self.overdue_at = None;
         let event = match outcome {
             Outcome::Event(event) => event,
             Outcome::Gate(answer) => self.judge_gate(answer).await,
@@ -289,7 +300,8 @@ impl Worker {
     fn keep_time(&mut self) {
         let doubt = self.ticket.job.doubt().filter(|_| self.store_at.is_none());
         match doubt {
-            None => self.patience_ends = None,
+            // What is overdue can only be waited for.
+            None | Some(Doubt::Overdue) => self.patience_ends = None,
             Some(Doubt::MayShutDown) => {
                 self.patience_ends = None;
                 if self.late.is_none() {
@@ -379,6 +391,9 @@ impl Worker {
                 self.look_at = Some(Instant::now() + self.shared.options().look_again);
             }
             Effect::AbortMove | Effect::SuspendSource | Effect::PausePostCopy => {
+                if effect == Effect::AbortMove && self.ticket.job.doubt().is_none() {
+                    self.expect_an_end();
+                }
                 // They may be late, but we wait for them.
                 if let Err(error) = self.hands.influence(effect, self.our_move()).await {
                     // It shows by itself whether the move ends, or the guest stands still.
@@ -441,6 +456,13 @@ impl Worker {
                 }
             })
         });
+        self.expect_an_end();
+    }
+
+    /// Sets the time after which a host is overdue, unless it is set.
+    fn expect_an_end(&mut self) {
+        let patience = self.shared.options().patience;
+        self.overdue_at.get_or_insert_with(|| Instant::now() + patience);
     }
 
     /// Begins an activity in place of the one before.
@@ -451,6 +473,7 @@ impl Worker {
         self.activity.1.cancel();
         let cancelled = self.shared.stop.child_token();
         self.activity = (self.activity.0 + 1, cancelled.clone());
+        self.overdue_at = None;
         let (number, reporter) = (self.activity.0, self.reporter.clone());
         let activity = cancelled.clone().run_until_cancelled_owned(activity(cancelled));
         let activity = self.shared.tasks.spawn(activity.in_current_span());

@@ -38,12 +38,16 @@ pub enum Event {
     Seen(Sights),
     /// Doubt has lasted as long as we are willing to wait.
     PatienceOver,
+    /// What is being done, or the end of a move that was cancelled, takes longer than that.
+    Overdue,
     /// Somebody wants the guest to stay.
     Abort,
     /// Somebody wants the job to end whatever that leaves behind.
     Kill,
     /// The daemon started and found the job unfinished.
     Adopted,
+    /// The daemon can't go on with the job, by a defect of its own.
+    Abandoned(Failure),
 }
 
 /// What is said of the end of a move. Neither the first nor the second is proof.

@@ -253,9 +253,13 @@ impl Job {
                 .because(Reason::GuestStopped, "the guest stopped before it was asked to")
                 .settle_home(sights);
         }
-        // The destination may still be about to carry out a start whose report was lost.
-        if back && self.starting && self.unclear && !self.has_borne(Doubt::InTransit) {
-            return self.wait(Doubt::InTransit);
+        // The destination may still be about to carry out a start whose report was lost. That is waited
+        // for once, and not again before each attempt to start the guest here.
+        if back && self.starting && self.unclear {
+            if !self.has_borne(Doubt::InTransit) {
+                return self.wait(Doubt::InTransit);
+            }
+            return Self { unclear: false, ..self }.settle_restart_on(sights, back);
         }
         match destination {
             Sight::Present(_) if !back && source.lets_start(self.facts) => self.start_destination(),
@@ -408,7 +412,8 @@ impl Job {
             | Doubt::HalfArrived
             | Doubt::Foreign
             | Doubt::PostCopyBroken
-            | Doubt::MayShutDown => self.wait(doubt),
+            | Doubt::MayShutDown
+            | Doubt::Overdue => self.wait(doubt),
         }
     }
 

@@ -97,6 +97,8 @@ pub enum Doubt {
     PostCopyBroken,
     /// The source runs a guest that was asked to shut down and may still do so.
     MayShutDown,
+    /// A host answers, but does not come to an end with what it was told to do.
+    Overdue,
 }
 
 impl fmt::Display for Doubt {
@@ -117,6 +119,9 @@ impl fmt::Display for Doubt {
             }
             Self::MayShutDown => {
                 "the guest has not shut down when asked to; if it does so late it is started again"
+            }
+            Self::Overdue => {
+                "a host has not come to an end with what it was told to do, and may still do so at any time"
             }
         })
     }

@@ -2,6 +2,7 @@
 //! tests, and what they wait for is a state, within [`SOON`].
 
 mod adoption;
+mod hanging;
 mod late;
 mod limits;
 mod moves;
@@ -20,6 +21,7 @@ use std::{
 
 use tempfile::TempDir;
 use tokio::{sync::Semaphore, task::block_in_place, time::timeout};
+use uuid::Uuid;
 
 use super::*;
 use crate::{

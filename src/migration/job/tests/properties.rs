@@ -9,7 +9,19 @@ pub(super) fn check_legal(job: &Job, effects: &[Effect]) {
     let phase = job.phase();
     assert_eq!(phase == Phase::Failed, job.failure().is_some() && phase.is_over(), "{job:?}");
     assert!(phase != Phase::Cancelled || job.abort_wanted(), "{job:?}");
-    assert!(job.doubt().is_none() || matches!(phase, Phase::Confirming), "{job:?}");
+    let has_its_place = match job.doubt() {
+        None => true,
+        Some(Doubt::Overdue) => matches!(
+            phase,
+            Phase::Defining
+                | Phase::Starting
+                | Phase::CleaningUp
+                | Phase::Copying
+                | Phase::Switching
+        ),
+        Some(_) => phase == Phase::Confirming,
+    };
+    assert!(has_its_place, "{job:?}");
     for effect in effects {
         let fits = match effect {
             Effect::RunGate => phase == Phase::Checking,
@@ -112,11 +124,13 @@ fn any_event() -> impl Strategy<Value = Event> {
         (sight.clone(), sight)
             .prop_map(|(source, destination)| Event::Seen(Sights { source, destination })),
         Just(Event::PatienceOver),
+        Just(Event::Overdue),
         Just(Event::Hold),
         Just(Event::GiveUp(broke())),
         Just(Event::Abort),
         Just(Event::Kill),
         Just(Event::Adopted),
+        Just(Event::Abandoned(broke())),
     ]
 }
 

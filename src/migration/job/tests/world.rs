@@ -322,6 +322,7 @@ impl World {
             16 if self.full => self.make_room(),
             16 => self.full = true,
             17 => self.start_by_hand(),
+            18 => self.tell(Event::Overdue),
             _ => self.go_on(),
         }
         self.check_safe();

@@ -99,6 +99,16 @@ impl World {
             self.tell(Event::Withheld);
             return;
         }
+        if self.dice.roll(6) == 5 {
+            self.tell(Event::Overdue);
+            if self.dice.roll(3) == 2 {
+                self.killed = true;
+                self.tell_if_running(Event::Kill);
+                // What was begun goes on without us.
+                self.change(effect);
+                return;
+            }
+        }
         let luck = self.dice.roll(8);
         if luck == 5 && effect == Effect::StartDestination && !self.destination.cut {
             self.starting_late = true;
