@@ -292,6 +292,7 @@ fn options(config: &Config) -> Options {
         shutdown_timeout: migration.shutdown_timeout,
         late_shutdown: migration.late_shutdown,
         stall: migration.stall_timeout,
+        patience: migration.patience,
         keep: config.jobs_keep,
         history: config.jobs_history,
         ..Options::default()

@@ -313,6 +313,11 @@ impl Gate {
 
         let began = Instant::now();
         let span = tracing::Span::current();
+        let builtin = move || {
+            let found = builtin();
+            tracing::debug!(findings = found.len(), "built-in checks have run");
+            found
+        };
         let builtin = spawn_blocking(move || span.in_scope(builtin));
         let stop = StopWhenDropped(Stop::new().map_err(GateError::Setup)?);
         let mut programs = Box::pin(self.programs(request, parameters, stop.0.clone()));

@@ -56,6 +56,8 @@ pub struct Migration {
     pub late_shutdown: Duration,
     /// How long a migration may send nothing before it is given up.
     pub stall_timeout: Duration,
+    /// How long a doubt about where a guest is may last before what can be decided is decided.
+    pub patience: Duration,
     /// Where clients that are no administrators may find disks at a destination.
     pub disk_directories: DiskDirectories,
     /// Where MigrateSSHKeyCopy finds and puts keys; `None` is nowhere.
@@ -149,6 +151,7 @@ pub(super) fn migration(root: &mut Section<'_>) -> Migration {
     let defaults = Options::default();
     let shutdown_timeout = patience("shutdown-timeout", defaults.shutdown_timeout);
     let stall_timeout = patience("stall-timeout", defaults.stall);
+    let patience = patience("patience", defaults.patience);
     let two = NonZeroUsize::MIN.saturating_add(1);
     let migration = Migration {
         mode: section.or("mode", Mode::PeerToPeer),
@@ -159,6 +162,7 @@ pub(super) fn migration(root: &mut Section<'_>) -> Migration {
         shutdown_timeout,
         late_shutdown: section.or("late-shutdown", defaults.late_shutdown),
         stall_timeout,
+        patience,
         disk_directories: section
             .optional::<OneOrMany<DiskDirectory>>("allowed-disk-directories")
             .map(|directories| DiskDirectories(directories.0))

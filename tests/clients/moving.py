@@ -43,7 +43,12 @@ late-shutdown = "{late}"
 
 [migration.destinations.hostb]
 uri = "qemu+tcp://hostb/system"
+
+{more}
 """
+
+# The log tells what no client sees.
+DETAILED = '[log]\nlevel = "debug"'
 
 # A guest whose copy lasts as long as a test needs: it dirties memory faster than the link carries it.
 BUSY = Spec(memory=64, busy=16, keep=4)
@@ -101,6 +106,7 @@ class Mover:
     migration: str = ""
     builtin: str = ""
     late: str = "2s"
+    more: str = ""
     # Whether the test sets its wall clock.
     clock: bool = False
     directory: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="move", dir="/tmp")))
@@ -111,7 +117,11 @@ class Mover:
         self.checks = harness.Checks(self.directory / "checks")
         self.tunnel = Tunnel(self.directory / "socket")
         config = CONFIG.format(
-            directory=self.directory, migration=self.migration, builtin=self.builtin, late=self.late
+            directory=self.directory,
+            migration=self.migration,
+            builtin=self.builtin,
+            late=self.late,
+            more=self.more,
         )
         command = ["env", f"TESTBED_DIR={self.bed.directory}", TESTBED, "run", "hosta"]
         if self.clock:
@@ -315,6 +325,23 @@ def frozen(host):
         yield
     finally:
         host.run("kill", "-CONT", pid, check=False)
+
+
+@contextlib.contextmanager
+def preparing(mover, destination):
+    """A job that asks a destination which does not answer any more: it was frozen while a check waited.
+
+    The mover must have a DETAILED log.
+    """
+    go = mover.directory / "go"
+    mover.checks.add("10-wait", f"while [ ! -e {go} ]; do sleep 0.05; done")
+    path = mover.migrate()
+    # The built-in checks ask the destination, too.
+    assert wait_until(lambda: "built-in checks have run" in mover.daemon.log(), 60), mover.daemon.log()
+    with frozen(destination):
+        go.touch()
+        mover.wait_for(path, PREPARING)
+        yield path
 
 
 @contextlib.contextmanager

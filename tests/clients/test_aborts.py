@@ -1,7 +1,7 @@
 """Somebody wants a guest to stay, in each phase of its job, on two real hosts.
 
-Queued, checking and copying are in test_faults.py, switching is in test_switching.py. Preparing, which
-changes nothing and can't be held from outside, is in src/migration/executor/tests/stops.rs.
+Queued, checking and copying are in test_faults.py, switching is in test_switching.py, and a host that
+does not come to an end with what it does is in test_hanging.py.
 """
 
 from moving import (
@@ -9,11 +9,13 @@ from moving import (
     CANCELLED,
     CLEANING_UP,
     CONFIRMING,
+    DETAILED,
     RESTART,
     describe,
     failed,
     hooked,
     no_autostart,
+    preparing,
     succeeded,
     undefinable,
     wait_until_held,
@@ -32,6 +34,17 @@ KILL = 5
 
 def is_cancelled(job):
     return (job["MigrationPhase"], job["JobState"]) == (CANCELLED, 8)
+
+
+def test_preparing(bed, own_mover, make_guest):
+    """Nothing is changed yet, so nobody waits for the host that does not answer."""
+    _, truth = make_guest()
+    mover = own_mover(more=DETAILED)
+    with preparing(mover, bed.b) as path:
+        assert mover.abort(path) == STARTED
+        job = mover.end_of(path, seconds=5)
+        assert is_cancelled(job), describe(job)
+    truth.at(bed.a)
 
 
 def test_restart_defining(bed, mover, make_guest):

@@ -10,12 +10,14 @@ from moving import (
     BUSY,
     CLEANING_UP,
     CONFIRMING,
+    DETAILED,
     RESTART,
     describe,
     failed,
     hooked,
     no_autostart,
     not_undefinable,
+    preparing,
     succeeded,
     undefinable,
     wait_until_held,
@@ -31,6 +33,18 @@ IN_DOUBT = "Confirming: the destination host can't be asked"
 
 
 # ---------------------------------------------------------------------- a move
+
+
+def test_preparing(bed, own_mover, make_guest):
+    """No host was changed yet: the job begins again."""
+    _, truth = make_guest()
+    mover = own_mover(more=DETAILED)
+    with preparing(mover, bed.b) as path:
+        mover.kill()
+    mover.start()
+    job = mover.end_of(path)
+    assert succeeded(job), describe(job)
+    truth.at(bed.b)
 
 
 def test_confirming(bed, own_mover, make_guest, link):

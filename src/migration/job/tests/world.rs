@@ -316,7 +316,7 @@ impl World {
             13 if self.moves() || self.job.post_copy() && self.waiting == Some(Waiting::Move) => {
                 self.tell(Event::GiveUp(Failure::new(Reason::TimedOut, "late")));
             }
-            10 if self.job.doubt().is_some() => self.lose_patience(),
+            10 if self.has_patience() => self.lose_patience(),
             11 if self.moving.is_none() && self.dice.roll(4) == 0 => self.stop_guest(),
             15 => self.begin_foreign_move(),
             16 if self.full => self.make_room(),
@@ -397,6 +397,11 @@ impl World {
         }
     }
 
+    /// Whether a clock runs: a host that is overdue is waited for as long as it takes.
+    fn has_patience(&self) -> bool {
+        self.job.doubt().is_some_and(|doubt| doubt != Doubt::Overdue)
+    }
+
     /// By then libvirt has finished what no job shows.
     fn lose_patience(&mut self) {
         while self.terms.migration_type == MigrationType::Offline && self.moving.is_some() {
@@ -449,7 +454,7 @@ impl World {
             }
             if round % 50 == 49 {
                 self.reap_half();
-                if self.job.doubt().is_some() {
+                if self.has_patience() {
                     self.lose_patience();
                 }
             }
