@@ -8,6 +8,11 @@
 PYTHON  := .venv/bin/python
 TESTBED := tests/testbed/testbed
 
+# What `make build` builds in beside the defaults: FEATURES=pam.
+FEATURES   ?=
+# What is linted and tested has everything.
+TESTED     := --features pam
+
 PREFIX     ?= /usr
 SYSCONFDIR ?= /etc
 UNITDIR    ?= $(PREFIX)/lib/systemd/system
@@ -76,7 +81,7 @@ deps-lint:
 .PHONY: lint-code lint-shell lint-units lint-crates
 lint-code:
 	cargo fmt --check
-	cargo clippy --quiet --all-targets -- --deny warnings
+	cargo clippy --quiet --all-targets $(TESTED) -- --deny warnings
 
 lint-shell:
 	@tools/lint-shell
@@ -90,8 +95,8 @@ lint-crates:
 .PHONY: test-rust test-testbed test-clients fuzz-smoke
 # Without nextest the tests share processes, which they bear as well.
 test-rust:
-	@if command -v cargo-nextest >/dev/null; then cargo nextest run; else cargo test --quiet --lib --bins --tests; fi
-	cargo test --quiet --doc
+	@if command -v cargo-nextest >/dev/null; then cargo nextest run $(TESTED); else cargo test --quiet --lib --bins --tests $(TESTED); fi
+	cargo test --quiet --doc $(TESTED)
 
 test-testbed:
 	@tools/test-testbed
@@ -105,13 +110,13 @@ fuzz-smoke:
 
 .PHONY: build-bins
 build-bins:
-	@cargo build --quiet --bins
+	@cargo build --quiet --bins $(TESTED)
 
 # ------------------------------------------------------------------ installation
 
 .PHONY: build
 build: ## build the release binaries, which `make install` installs
-	cargo build --release --bins
+	cargo build --release --bins --features "$(FEATURES)"
 
 # Settings and checks that are there already are the administrator's.
 .PHONY: install
@@ -124,6 +129,7 @@ install: ## install under DESTDIR what `make build` has built
 	install -D -m 644 systemd/virtcimd.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/virtcimd.conf
 	install -D -m 644 systemd/virtcimd.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/virtcimd.conf
 	install -d -m 750 $(DESTDIR)$(SYSCONFDIR)/virtcimd
+	install -D -m 644 config/pam.d/virtcimd $(DESTDIR)$(PREFIX)/share/doc/virtcimd/pam.d/virtcimd
 	test -e $(DESTDIR)$(SYSCONFDIR)/virtcimd/virtcimd.toml || \
 		install -m 640 config/virtcimd.toml $(DESTDIR)$(SYSCONFDIR)/virtcimd/virtcimd.toml
 	install -d -m 755 $(DESTDIR)$(PREFIX)/share/doc/virtcimd/checks

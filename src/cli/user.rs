@@ -105,6 +105,8 @@ pub fn run(arguments: &UserArgs, config: Option<&Path>) -> Result<(), UserError>
         Some(path) => path.clone(),
         None => match config::load(config, &Overrides::default())?.http.auth.mode {
             AuthMode::UsersFile(path) => path,
+            #[cfg(feature = "pam")]
+            AuthMode::Pam { .. } => return Err(UserError::NoFile),
             AuthMode::None => return Err(UserError::NoFile),
         },
     };

@@ -108,6 +108,9 @@ fn mode(auth: &mut Section<'_>) -> Setting<AuthMode> {
     let value = match mode.value {
         Mode::None => AuthMode::None,
         Mode::UsersFile => AuthMode::UsersFile(users_file),
+        #[cfg(feature = "pam")]
+        Mode::Pam => AuthMode::Pam { service: service(auth, pam_service.as_ref()) },
+        #[cfg(not(feature = "pam"))]
         Mode::Pam => {
             auth.report(&mode.place, "auth.mode \"pam\" needs a program built with PAM");
             AuthMode::UsersFile(users_file)
@@ -117,6 +120,20 @@ fn mode(auth: &mut Section<'_>) -> Setting<AuthMode> {
         auth.report(&service.place, "auth.pam-service has a meaning only with auth.mode \"pam\"");
     }
     Setting { value, place: mode.place }
+}
+
+/// The name of a file in /etc/pam.d, and no way out of that directory.
+#[cfg(feature = "pam")]
+fn service(auth: &Section<'_>, written: Option<&Setting<String>>) -> String {
+    let Some(Setting { value, place }) = written else { return "virtcimd".to_owned() };
+    let good = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if value.is_empty() || !value.chars().all(good) {
+        let message = format!(
+            "auth.pam-service: expected letters, digits, - and _, as in \"virtcimd\", found {value:?}"
+        );
+        auth.report(place, message);
+    }
+    value.clone()
 }
 
 fn auth_options(mut auth: Section<'_>, mode: Setting<AuthMode>) -> AuthOptions {

@@ -21,6 +21,8 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 use zeroize::Zeroizing;
 
+#[cfg(feature = "pam")]
+use super::pam;
 use super::{
     AuthMode, AuthOptions, Limits,
     peer::{Origin, Peer},
@@ -56,12 +58,42 @@ pub(super) enum Denial {
 /// Decides who is asking.
 pub(super) struct Authenticator {
     options: AuthOptions,
-    users: Option<UsersFile>,
+    /// `None` if nobody is asked who they are.
+    passwords: Option<Passwords>,
     key: hmac::Key,
     remembered: Mutex<HashMap<String, Remembered>>,
     failures: Mutex<HashMap<Origin, Bucket>>,
     failures_allowed: usize,
     slots: Slots,
+}
+
+/// Who judges passwords.
+#[derive(Clone)]
+enum Passwords {
+    File(UsersFile),
+    #[cfg(feature = "pam")]
+    Pam(pam::Service),
+}
+
+impl Passwords {
+    /// Whether others may be valid now than when this was last asked.
+    fn have_changed(&self) -> bool {
+        match self {
+            Self::File(users) => users.refresh(),
+            #[cfg(feature = "pam")]
+            Self::Pam(_) => false,
+        }
+    }
+
+    /// The role of whom name and password belong to.
+    #[cfg_attr(not(feature = "pam"), expect(unused_variables, reason = "a file knows no origins"))]
+    fn verify(&self, name: &str, password: &[u8], from: &Peer) -> Option<Role> {
+        match self {
+            Self::File(users) => users.users().verify(name, password),
+            #[cfg(feature = "pam")]
+            Self::Pam(service) => service.verify(name, password, from),
+        }
+    }
 }
 
 /// A user whose password was verified.
@@ -74,13 +106,17 @@ struct Remembered {
 impl Authenticator {
     /// Reads the users file, if the mode has one. It need not exist: then nobody can log in yet.
     pub(super) fn new(options: &AuthOptions, limits: &Limits) -> Result<Self, UsersError> {
-        let users = match &options.mode {
-            AuthMode::UsersFile(path) => Some(UsersFile::open(path)?),
+        let passwords = match &options.mode {
+            AuthMode::UsersFile(path) => Some(Passwords::File(UsersFile::open(path)?)),
+            #[cfg(feature = "pam")]
+            AuthMode::Pam { service } => {
+                Some(Passwords::Pam(pam::Service::new(service, &options.groups)))
+            }
             AuthMode::None => None,
         };
         Ok(Self {
             options: options.clone(),
-            users,
+            passwords,
             key: hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
                 .expect("the system gives random bytes"),
             remembered: Mutex::default(),
@@ -97,8 +133,11 @@ impl Authenticator {
     /// Reads the users file again and forgets verified passwords. On failure the users read before
     /// stay valid.
     pub(super) fn reload(&self) -> Result<(), UsersError> {
-        if let Some(users) = &self.users {
-            users.reload()?;
+        match &self.passwords {
+            Some(Passwords::File(users)) => users.reload()?,
+            #[cfg(feature = "pam")]
+            Some(Passwords::Pam(_)) => {}
+            None => {}
         }
         self.remembered().clear();
         Ok(())
@@ -116,7 +155,7 @@ impl Authenticator {
         headers: &HeaderMap,
         peer: &Peer,
     ) -> Result<Principal, Denial> {
-        let Some(users) = &self.users else { return anonymous(peer) };
+        let Some(passwords) = &self.passwords else { return anonymous(peer) };
         let mut values = headers.get_all(header::AUTHORIZATION).iter();
         let credentials = match (values.next(), values.next()) {
             (None, _) => return peer.identity.clone().ok_or(Denial::Unauthorized),
@@ -135,7 +174,8 @@ impl Authenticator {
         }
         // The attempt counts before it is judged: many at once are not one.
         self.count_attempt(peer)?;
-        let role = self.verify(users, &credentials).await.inspect_err(|_| self.uncount(peer))?;
+        let verified = self.verify(passwords, &credentials, peer).await;
+        let role = verified.inspect_err(|_| self.uncount(peer))?;
         match role {
             Some(role) => {
                 self.uncount(peer);
@@ -152,20 +192,22 @@ impl Authenticator {
 
     async fn verify(
         self: &Arc<Self>,
-        users: &UsersFile,
+        passwords: &Passwords,
         credentials: &Credentials,
+        peer: &Peer,
     ) -> Result<Option<Role>, Denial> {
-        let (this, users, credentials) = (self.clone(), users.clone(), credentials.clone());
+        let (this, passwords) = (self.clone(), passwords.clone());
+        let (credentials, peer) = (credentials.clone(), peer.clone());
         let work = move || {
-            let (users, changed) = users.current();
-            if changed {
+            if passwords.have_changed() {
                 this.remembered().clear();
             }
             // Clients open several connections at once: while this one waited for its turn, the
             // same password may have been verified for another.
             let known = this.recall(&credentials);
             known.or_else(|| {
-                let role = users.verify(&credentials.name, &credentials.password)?;
+                let Credentials { name, password } = &credentials;
+                let role = passwords.verify(name, password, &peer)?;
                 this.remember(&credentials, role);
                 Some(role)
             })
@@ -357,26 +399,31 @@ impl UsersFile {
         Ok(())
     }
 
-    /// The users as the file is now, and whether they were read just now. A file that has become
-    /// unreadable changes nothing but the log.
-    fn current(&self) -> (Arc<Users>, bool) {
+    /// Reads the file again if it is another one now; whether it was. A file that has become unreadable
+    /// changes nothing but the log.
+    fn refresh(&self) -> bool {
         let stamp = Stamp::of(&self.path);
         let mut read = self.lock();
         if stamp == read.stamp {
-            return (read.users.clone(), false);
+            return false;
         }
         read.stamp = stamp;
         match Self::read(&self.path) {
             Ok(users) => {
                 info!(path = %self.path.display(), "users file read again");
                 read.users = Arc::new(users);
-                (read.users.clone(), true)
+                true
             }
             Err(failure) => {
                 error!(error = %Chain(&failure), "users file is unusable, the users before stay");
-                (read.users.clone(), false)
+                false
             }
         }
+    }
+
+    /// The users as they were last read.
+    fn users(&self) -> Arc<Users> {
+        Arc::clone(&self.lock().users)
     }
 
     fn lock(&self) -> MutexGuard<'_, Read> {

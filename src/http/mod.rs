@@ -18,6 +18,8 @@ mod classes;
 mod head;
 mod listener;
 mod options;
+#[cfg(feature = "pam")]
+mod pam;
 mod peer;
 mod places;
 mod refusal;

@@ -71,8 +71,9 @@ pub struct TlsFiles {
 pub struct AuthOptions {
     /// How a caller on a network socket proves who it is.
     pub mode: AuthMode,
-    /// The roles of unix socket peers by the name of a group they are in. Root and the daemon's own
-    /// user are administrators there; anybody else needs a group or a password.
+    /// The roles of unix socket peers, and of users that PAM lets in, by the name of a group they are
+    /// in. Root and the daemon's own user are administrators at the socket; anybody else needs a group or
+    /// a password.
     pub groups: BTreeMap<String, Role>,
     /// The roles of client certificates by the common name of their subject.
     pub certificates: BTreeMap<String, Role>,
@@ -83,6 +84,12 @@ pub struct AuthOptions {
 pub enum AuthMode {
     /// By name and password, kept in this users file.
     UsersFile(PathBuf),
+    /// By name and password, which PAM judges.
+    #[cfg(feature = "pam")]
+    Pam {
+        /// The name of the PAM service.
+        service: String,
+    },
     /// Not at all. Only loopback addresses may be bound.
     None,
 }

@@ -1,6 +1,7 @@
 //! Who is at the other end of a connection, as far as the network and the kernel tell.
 
 use std::{
+    collections::BTreeMap,
     ffi::CString,
     net::{IpAddr, Ipv6Addr, SocketAddr},
 };
@@ -56,6 +57,18 @@ impl Peer {
         Self { name, origin: Origin::User(credentials.uid()), identity }
     }
 
+    /// Its address without the port, for others' logs and rules; `localhost` on this machine.
+    #[cfg(feature = "pam")]
+    pub(super) fn host(&self) -> &str {
+        match self.origin {
+            Origin::Network(ip) if !ip.is_loopback() => {
+                let host = self.name.rsplit_once(':').map_or(&*self.name, |(host, _)| host);
+                host.trim_matches(['[', ']'])
+            }
+            Origin::Network(_) | Origin::User(_) => "localhost",
+        }
+    }
+
     /// Whether it is on this machine.
     pub(super) fn is_local(&self) -> bool {
         match self.origin {
@@ -72,12 +85,28 @@ fn role_of_user(credentials: &UCred, options: &AuthOptions) -> Option<Role> {
         return Some(Role::Admin);
     }
     let mut groups = vec![Gid::from_raw(credentials.gid())];
-    if let Ok(Some(user)) = User::from_uid(uid)
-        && let Ok(name) = CString::new(user.name)
-    {
-        groups.extend(nix::unistd::getgrouplist(&name, user.gid).unwrap_or_default());
+    if let Ok(Some(user)) = User::from_uid(uid) {
+        groups.extend(groups_of(user));
     }
-    let roles = options.groups.iter().filter_map(|(name, role)| {
+    highest(&groups, &options.groups)
+}
+
+/// The role of the user of that name on this machine. Looks their groups up, which may block.
+#[cfg(feature = "pam")]
+pub(super) fn role_of_name(name: &str, roles: &BTreeMap<String, Role>) -> Option<Role> {
+    let user = User::from_name(name).ok().flatten()?;
+    highest(&groups_of(user), roles)
+}
+
+fn groups_of(user: User) -> Vec<Gid> {
+    let name = CString::new(user.name).ok();
+    let groups = name.and_then(|name| nix::unistd::getgrouplist(&name, user.gid).ok());
+    groups.unwrap_or_default()
+}
+
+/// The highest role that one of the groups has, where roles go by groups' names.
+fn highest(groups: &[Gid], roles: &BTreeMap<String, Role>) -> Option<Role> {
+    let roles = roles.iter().filter_map(|(name, role)| {
         let group = Group::from_name(name).ok().flatten()?;
         groups.contains(&group.gid).then_some(*role)
     });
@@ -95,6 +124,15 @@ mod tests {
         assert_ne!(origin("[2001:db8::1]:1"), origin("[2001:db8:0:1::1]:1"));
         assert_eq!(origin("[::ffff:192.0.2.1]:1"), origin("192.0.2.1:2"));
         assert_ne!(origin("192.0.2.1:1"), origin("192.0.2.2:1"));
+    }
+
+    #[cfg(feature = "pam")]
+    #[test]
+    fn an_address_has_no_port() {
+        let host = |text: &str| Peer::network(text.parse().unwrap()).host().to_owned();
+        assert_eq!(host("192.0.2.1:1"), "192.0.2.1");
+        assert_eq!(host("[2001:db8::1]:1"), "2001:db8::1");
+        assert_eq!(host("127.0.0.1:1"), "localhost");
     }
 
     #[test]
