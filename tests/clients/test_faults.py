@@ -4,8 +4,6 @@ Each test ends the same way: exactly one guest runs and exactly one definition i
 ran twice nor lost memory, the job says the truth, and nothing is left behind.
 """
 
-import subprocess
-
 import pytest
 import pywbem
 from moving import (
@@ -181,7 +179,7 @@ def test_abort_while_checking(bed, mover, make_guest):
     mover.wait_for(path, CHECKING)
     mover.abort(path)
     assert mover.end_of(path)["MigrationPhase"] == CANCELLED
-    assert wait_until(lambda: subprocess.run(["pgrep", "-f", "^sleep 3597"], check=False).returncode == 1, 20)
+    assert wait_until(lambda: bed.a.run("pgrep", "-f", "^sleep 3597", check=False).returncode == 1, 20)
     truth.at(bed.a)
 
 
