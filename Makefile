@@ -32,7 +32,7 @@ demo: ## show the gate and a live migration on two real hosts (or, without QEMU,
 	@$(PYTHON) demo/demo.py
 
 .PHONY: test
-test: deps-test lint-code lint-shell lint-units fuzz-smoke test-rust test-testbed test-clients ## run every check and test
+test: deps-test lint-code lint-shell lint-units fuzz-smoke test-rust test-clients ## run every check and test
 
 .PHONY: lint
 lint: deps-lint lint-code lint-shell lint-units lint-crates ## formatting, clippy, shellcheck, units, licences and advisories
@@ -101,16 +101,21 @@ test-rust:
 test-testbed:
 	@tools/test-testbed
 
+# These tests wait most of the time, so more of them run at once than there are CPUs: so many processes, each with
+# daemons and test beds of its own.  0 is one after the other, in this process.  The tests of a file stay together.
+TEST_PROCESSES ?= 3
 test-clients: build-bins
-	@$(PYTHON) -m pytest tests/clients tests/python tests/testbed
+	@$(PYTHON) -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder --durations=15 -rs \
+		tests/clients tests/python tests/testbed
 
 fuzz-smoke:
 	@if command -v cargo-fuzz >/dev/null; then fuzz/run 5; \
 	else echo "NOT FUZZED: cargo-fuzz is missing (tools/deps fuzz)"; fi
 
+# With an example among them, cargo takes the libraries that `test-rust` has built; else it would build others.
 .PHONY: build-bins
 build-bins:
-	@cargo build --quiet --bins $(TESTED)
+	@cargo build --quiet --bins --example schema_xml $(TESTED)
 
 # ------------------------------------------------------------------ installation
 

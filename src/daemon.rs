@@ -193,7 +193,7 @@ impl Daemon {
         let schema = Arc::clone(&repository);
         let delivery = Delivery::start(&subscriptions, schema, &tasks, stop.clone());
         providers::follow_events(&hosts, &shared, &delivery, &tasks, &stop);
-        let operations = Operations::new(repository, registry, config.pull);
+        let operations = Operations::new(repository, registry, config.operations);
         let handler = Arc::new(operations.clone());
         let server = Server::start(listeners, &config.http, config.xml, handler)?;
         let stop_timeout = config.stop_timeout;
@@ -322,7 +322,7 @@ fn terms(config: &Config, gate: Gate) -> Terms {
 /// What the server says about itself.
 fn about(config: &Config) -> providers::Server {
     let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
-    let most = config.pull.max_timeout.as_secs();
+    let most = config.operations.pull.max_timeout.as_secs();
     providers::Server {
         system: name.unwrap_or_else(|| "localhost".to_owned()),
         authenticates: config.http.auth.mode != AuthMode::None,

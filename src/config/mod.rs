@@ -36,7 +36,7 @@ use self::{
 use crate::{
     checks::{Options, builtin::Levels},
     http, indications,
-    ops::PullLimits,
+    ops::{self, PullLimits, QueryLimits},
     providers::CheckFailure,
     telemetry, xml,
 };
@@ -69,8 +69,8 @@ pub struct Config {
     pub check_failure: CheckFailure,
     /// How much one request may ask of the decoder: `limits.body-size`, `xml-depth` and so on.
     pub xml: xml::Limits,
-    /// What open enumerations may cost: `limits.pull-contexts` and so on.
-    pub pull: PullLimits,
+    /// What operations may cost: `limits.pull-contexts`, `limits.query-size` and so on.
+    pub operations: ops::Limits,
     /// `schema.directories`: MOF read at start besides the schema in the program.
     pub schema_directories: Vec<PathBuf>,
     /// `store.path`: the database; its directory is the state directory.
@@ -211,10 +211,11 @@ fn read(root: &Table, problems: &Problems) -> Config {
     let http = network::read(&mut root, &mut limits, &mut compatibility, &runtime_directory);
     let (checks, check_levels) = checks::read(&mut root, &mut limits, &runtime_directory);
     let (jobs_keep, jobs_history) = jobs(&mut root);
-    let (indications, delivery) = subscriptions::read(&mut root, http.allow_cleartext);
+    let query = query_limits(&mut limits);
+    let (indications, delivery) = subscriptions::read(&mut root, http.allow_cleartext, query);
     let config = Config {
         xml: xml_limits(&mut limits, http.limits.body_size.get()),
-        pull: pull_limits(&mut limits),
+        operations: ops::Limits { pull: pull_limits(&mut limits), query },
         http,
         hypervisors: hosts::hypervisors(&mut root),
         checks,
@@ -250,14 +251,46 @@ fn xml_limits(limits: &mut Section<'_>, bytes: usize) -> xml::Limits {
 
 fn pull_limits(limits: &mut Section<'_>) -> PullLimits {
     let defaults = PullLimits::default();
-    let objects = limits.optional::<std::num::NonZeroU32>("pull-objects");
     PullLimits {
         contexts: count(limits, "pull-contexts", defaults.contexts),
         contexts_per_user: count(limits, "pull-contexts-per-user", defaults.contexts_per_user),
-        objects: objects.map_or(defaults.objects, std::num::NonZeroU32::get),
+        objects: number(limits, "pull-objects", defaults.objects),
+        empty: number(limits, "pull-empty", defaults.empty),
         default_timeout: network::time(limits, "pull-timeout", defaults.default_timeout),
         max_timeout: network::time(limits, "pull-timeout-most", defaults.max_timeout),
     }
+}
+
+fn query_limits(limits: &mut Section<'_>) -> QueryLimits {
+    let defaults = QueryLimits::default();
+    QueryLimits {
+        length: size(limits, "query-size", defaults.length),
+        depth: depth(limits, "query-depth", defaults.depth),
+        parts: count(limits, "query-parts", defaults.parts),
+        pattern_steps: count(limits, "query-pattern-steps", defaults.pattern_steps),
+        pattern_depth: depth(limits, "query-pattern-depth", defaults.pattern_depth),
+        work: count(limits, "query-work", defaults.work),
+    }
+}
+
+/// How deep parts of a query may stand inside each other; the stack has an end.
+fn depth(limits: &mut Section<'_>, key: &'static str, default: usize) -> usize {
+    let deepest = QueryLimits::DEEPEST;
+    match limits.setting::<std::num::NonZeroUsize>(key) {
+        None => default,
+        Some(setting) if setting.value.get() <= deepest => setting.value.get(),
+        Some(setting) => {
+            let name = limits.full(key);
+            let problem = format!("{name} must be at most {deepest}, found {}", setting.value);
+            limits.report(&setting.place, problem);
+            default
+        }
+    }
+}
+
+/// A limit that clients give numbers up to; 0 is refused.
+fn number(section: &mut Section<'_>, key: &'static str, default: u32) -> u32 {
+    section.optional(key).map_or(default, std::num::NonZeroU32::get)
 }
 
 /// A limit that counts; 0 is refused.

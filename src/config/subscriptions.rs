@@ -1,7 +1,10 @@
 //! `[indications]`.
 
 use super::{Choice, Section, count, network::time};
-use crate::indications::{DeliveryOptions, Limits, RemovalAction};
+use crate::{
+    indications::{DeliveryOptions, Limits, RemovalAction},
+    ops::QueryLimits,
+};
 
 impl Choice for RemovalAction {
     const WORDS: &'static [(&'static str, Self)] =
@@ -10,13 +13,18 @@ impl Choice for RemovalAction {
 
 /// Reads how many objects clients may keep, and how indications are sent. Where clients may come by plain
 /// HTTP, so may indications go, unless the section says otherwise.
-pub(super) fn read(root: &mut Section<'_>, cleartext: bool) -> (Limits, DeliveryOptions) {
+pub(super) fn read(
+    root: &mut Section<'_>,
+    cleartext: bool,
+    query: QueryLimits,
+) -> (Limits, DeliveryOptions) {
     let mut section = root.section("indications");
     let defaults = Limits::default();
     let limits = Limits {
         filters: count(&mut section, "max-filters", defaults.filters),
         destinations: count(&mut section, "max-destinations", defaults.destinations),
         subscriptions: count(&mut section, "max-subscriptions", defaults.subscriptions),
+        query,
     };
     let defaults = DeliveryOptions::default();
     let delivery = DeliveryOptions {

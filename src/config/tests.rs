@@ -142,6 +142,13 @@ fn every_key_of_the_design_is_understood() {
         connections = 10
         body-size = "1 MiB"
         queued-checks = 5
+        pull-empty = 3
+        query-size = "1 KiB"
+        query-depth = 4
+        query-parts = 50
+        query-pattern-steps = 60
+        query-pattern-depth = 7
+        query-work = 8000
         [schema]
         directories = ["/s"]
         [store]
@@ -172,6 +179,11 @@ fn every_key_of_the_design_is_understood() {
     assert_eq!(config.checks.runtime_directory, Path::new("/r/checks"));
     assert_eq!(config.migration.policy.named["other"].uri, "test:///file.xml");
     assert_eq!(config.checks.queue, 5);
+    assert_eq!(config.operations.pull.empty, 3);
+    let query = config.operations.query;
+    assert_eq!((query.length, query.depth, query.parts), (1024, 4, 50));
+    assert_eq!((query.pattern_steps, query.pattern_depth, query.work), (60, 7, 8000));
+    assert_eq!(config.indications.query, query);
     assert_eq!(config.http.limits.body_size.get(), 1 << 20);
 }
 
@@ -292,6 +304,20 @@ fn zero_is_no_limit() {
     for line in ["body-size = 0", "idle-time = \"0s\"", "xml-depth = 0", "requests = -1"] {
         let problems = load_text(&format!("[limits]\n{line}\n"), &[], &Overrides::default());
         assert_eq!(problems.expect_err(line).len(), 1, "{line}");
+    }
+    for key in ["pull-empty", "query-size", "query-depth", "query-parts", "query-pattern-steps"] {
+        let zero =
+            format!("virtcimd.toml:2: limits.{key}: expected a number greater than 0, found 0");
+        bad(&format!("[limits]\n{key} = 0\n"), &zero);
+    }
+    bad(
+        "[limits]\nquery-work = -1\n",
+        "virtcimd.toml:2: limits.query-work: expected a number greater than 0, found -1",
+    );
+    assert_eq!(good("[limits]\nquery-pattern-depth = 64\n").operations.query.pattern_depth, 64);
+    for key in ["query-depth", "query-pattern-depth"] {
+        let deep = format!("virtcimd.toml:2: limits.{key} must be at most 64, found 65");
+        bad(&format!("[limits]\n{key} = 65\n"), &deep);
     }
     bad(
         "[checks.builtin]\nVMC001 = \"off\"\n",

@@ -112,11 +112,11 @@ pub fn embedded_mof(text: &str) {
 
 /// A query of any language; what is printed reads back the same, and what is right can be asked.
 pub fn query(text: &str) {
-    let schema = &*Repository::builtin();
+    let (schema, limits) = (&*Repository::builtin(), &query::Limits::default());
     for language in [Language::Wql, Language::Cql] {
-        let Ok(query) = query::parse(language, text) else { continue };
+        let Ok(query) = query::parse(language, text, limits) else { continue };
         let printed = query.to_string();
-        assert_eq!(query::parse(language, &printed).as_ref(), Ok(&query), "{printed}");
+        assert_eq!(query::parse(language, &printed, limits).as_ref(), Ok(&query), "{printed}");
         if query.check(schema).is_ok()
             && let Some(guest) = schema.complete(with_values(query.from_class()))
             && query.matches(&guest, schema) == Some(true)
@@ -124,9 +124,9 @@ pub fn query(text: &str) {
             query.project(guest, schema);
         }
     }
-    if let Ok(filter) = Filter::parse(text) {
+    if let Ok(filter) = Filter::parse(text, limits) {
         let printed = filter.to_string();
-        assert_eq!(Filter::parse(&printed).as_ref(), Ok(&filter), "{printed}");
+        assert_eq!(Filter::parse(&printed, limits).as_ref(), Ok(&filter), "{printed}");
         let class = CimName::literal("KVM_ComputerSystem");
         if filter.check(&class, schema).is_ok()
             && let Some(guest) = schema.complete(with_values(&class))

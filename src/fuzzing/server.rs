@@ -9,9 +9,9 @@ use super::WIDE;
 use crate::{
     cim::{CimName, Instance, InstancePath, Operation, Property, Reply, Value},
     ops::{
-        Answer, AssociationProvider, Context, End, InstanceProvider, Link, MethodCall,
-        MethodResult, MethodSpec, Operations, Outcome, Principal, ProviderError, PullLimits,
-        Registry, Role, Sink, Space,
+        self, Answer, AssociationProvider, Context, End, InstanceProvider, Link, MethodCall,
+        MethodResult, MethodSpec, Operations, Outcome, Principal, ProviderError, Registry, Role,
+        Sink, Space,
     },
     repository::Repository,
     xml::{
@@ -30,7 +30,7 @@ pub fn requests(bytes: &[u8]) {
         Builder::new_current_thread().enable_time().build().expect("a runtime can be made")
     });
     RUNTIME.block_on(async {
-        let operations = Operations::new(Repository::builtin(), registry(), PullLimits::default());
+        let operations = Operations::new(Repository::builtin(), registry(), ops::Limits::default());
         let mut context = None;
         for message in bytes.split(|byte| *byte == SEPARATOR) {
             if let Ok(message) = decode_request(message, &Limits::default()) {

@@ -101,13 +101,13 @@ mod tests {
     use super::*;
     use crate::{
         cim::{Namespace, Operation, Request},
-        ops::{Answer, Context, Operations, Principal, PullLimits, Registry, Role},
+        ops::{Answer, Context, Limits, Operations, Principal, Registry, Role},
         repository::Repository,
     };
 
     /// The list that GetClass answers with.
     async fn class(class: &str, options: ClassOptions) -> ClassList {
-        let limits = PullLimits::default();
+        let limits = Limits::default();
         let operations = Operations::new(Repository::builtin(), Registry::default(), limits);
         let ctx = Context {
             principal: Principal { name: "x".to_owned(), role: Role::Viewer },

@@ -15,6 +15,7 @@ pub(super) fn complete(
     mut filter: Instance,
     system: &str,
     repository: &Repository,
+    limits: &query::Limits,
 ) -> Result<Instance, SubscriptionError> {
     complete_keys(&mut filter, system)?;
     // Filters are subscribed to one by one: there are no collections and no templates.
@@ -26,7 +27,7 @@ pub(super) fn complete(
         });
     }
     let (language, text) = (required(&filter, "QueryLanguage")?, required(&filter, "Query")?);
-    check_query(language.trim(), text, repository)?;
+    check_query(language.trim(), text, repository, limits)?;
     Ok(filter)
 }
 
@@ -34,9 +35,10 @@ fn check_query(
     language: &str,
     text: &str,
     repository: &Repository,
+    limits: &query::Limits,
 ) -> Result<(), SubscriptionError> {
     if query::Filter::is_language(language) {
-        let filter = query::Filter::parse(text).map_err(SubscriptionError::Query)?;
+        let filter = query::Filter::parse(text, limits).map_err(SubscriptionError::Query)?;
         return match filter.check(&INDICATION, repository) {
             // A subclass may have it; where none has, it is NULL.
             Ok(()) | Err(QueryError::UnknownProperty { .. }) => Ok(()),
@@ -47,7 +49,7 @@ fn check_query(
         let language = language.escape_debug().take(64).collect();
         return Err(SubscriptionError::Language(language));
     };
-    let query = query::parse(language, text).map_err(SubscriptionError::Query)?;
+    let query = query::parse(language, text, limits).map_err(SubscriptionError::Query)?;
     query.check(repository).map_err(SubscriptionError::Query)?;
     let from = query.from_class();
     if *from != INDICATION && !repository.is_a(from, &INDICATION) {

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     cim::{Instance, InstancePath, ObjectPath, Property, Value},
+    query,
     repository::Repository,
     store::{ObjectKind, ObjectRow, Store, StoreError},
     xml,
@@ -22,10 +23,11 @@ use crate::{
 /// How many changes may wait for the one that is being stored.
 const QUEUE: usize = 64;
 
-/// The largest object we keep, as XML: the longest query, escaped, and some words about it.
+/// The largest object we keep, as XML: the longest query that is allowed by default, escaped, and some words
+/// about it.
 const MAX_OBJECT: usize = 256 * 1024;
 
-/// How many objects there may be.
+/// How many objects there may be, and what they may cost.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limits {
     /// Filters.
@@ -34,11 +36,18 @@ pub struct Limits {
     pub destinations: usize,
     /// Subscriptions.
     pub subscriptions: usize,
+    /// What the query of a filter may cost.
+    pub query: query::Limits,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { filters: 1000, destinations: 1000, subscriptions: 1000 }
+        Self {
+            filters: 1000,
+            destinations: 1000,
+            subscriptions: 1000,
+            query: query::Limits::default(),
+        }
     }
 }
 
@@ -59,6 +68,7 @@ pub struct Subscriptions {
     changes: mpsc::Sender<Order>,
     objects: watch::Receiver<Arc<Objects>>,
     terms: Arc<watch::Sender<Arc<Terms>>>,
+    query_limits: query::Limits,
 }
 
 /// A change, and who waits for what comes of it.
@@ -93,7 +103,7 @@ impl Subscriptions {
         let current = terms.subscribe();
         let runner = Runner { store, repository, system, limits, terms: current, shown };
         tasks.spawn(runner.run(orders, stop));
-        Ok(Self { changes, objects, terms })
+        Ok(Self { changes, objects, terms, query_limits: limits.query })
     }
 
     /// Changes how indications are sent, from the next attempt on.
@@ -113,6 +123,11 @@ impl Subscriptions {
     /// The same, with what was read because of it.
     pub(super) fn terms(&self) -> Arc<Terms> {
         Arc::clone(&self.terms.borrow())
+    }
+
+    /// What the query of a filter may cost.
+    pub(super) fn query_limits(&self) -> query::Limits {
+        self.query_limits
     }
 
     /// What there is, now and from now on.
@@ -258,7 +273,9 @@ impl Runner {
         objects: &Objects,
     ) -> Result<Instance, SubscriptionError> {
         match kind {
-            ObjectKind::Filter => filter::complete(instance, &self.system, &self.repository),
+            ObjectKind::Filter => {
+                filter::complete(instance, &self.system, &self.repository, &self.limits.query)
+            }
             ObjectKind::Destination => {
                 let allow_cleartext = self.terms.borrow().options.allow_cleartext;
                 destination::complete(instance, &self.system, allow_cleartext)

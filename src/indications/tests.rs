@@ -180,7 +180,7 @@ async fn a_change_follows_the_same_rules_and_leaves_what_was_if_refused() {
 #[tokio::test]
 async fn each_limit_has_a_name() {
     let directory = tempfile::tempdir().unwrap();
-    let limits = Limits { filters: 2, destinations: 1, subscriptions: 1 };
+    let limits = Limits { filters: 2, destinations: 1, subscriptions: 1, ..Limits::default() };
     let world = World::limited(directory.path(), limits).await;
     let first = world.make(filter("f1")).await;
     let second = world.make(filter("f2")).await;

@@ -23,10 +23,6 @@ use uuid::Uuid;
 use super::{ObjectStream, Space, conform::shown};
 use crate::cim::{CimError, ListKind, Object, StatusCode};
 
-/// How many pulls of a row may ask for no objects: they only keep a context open, and nobody waits for
-/// objects so long. OpenPegasus allows as many.
-pub(super) const EMPTY_PULLS: u32 = 1000;
-
 /// What open enumerations may cost.
 #[derive(Clone, Copy, Debug)]
 pub struct PullLimits {
@@ -36,6 +32,8 @@ pub struct PullLimits {
     pub contexts_per_user: usize,
     /// Objects in one answer; a client that asks for more gets this many at a time.
     pub objects: u32,
+    /// How many pulls of a row may ask for no objects: they only keep a context open.
+    pub empty: u32,
     /// The operation timeout where the client names none.
     pub default_timeout: Duration,
     /// The longest operation timeout a client may ask for.
@@ -48,6 +46,8 @@ impl Default for PullLimits {
             contexts: 256,
             contexts_per_user: 64,
             objects: 1000,
+            // As OpenPegasus: nobody waits for objects so long.
+            empty: 1000,
             default_timeout: Duration::from_secs(60),
             max_timeout: Duration::from_secs(600),
         }
@@ -173,7 +173,7 @@ impl Contexts {
         max: u32,
     ) -> Result<Pulled, CimError> {
         let id = self.find(owner, context, |entry| entry.kind == kind)?;
-        self.table.count_empty(id, max)?;
+        self.table.count_empty(id, max, self.limits.empty)?;
         let working = Working::begin(&self.table, id).ok_or_else(|| invalid(context))?;
         self.take(working, max).await
     }
@@ -329,13 +329,13 @@ impl Table {
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a pull that asks for no objects.
-    fn count_empty(&self, id: Uuid, max: u32) -> Result<(), CimError> {
+    /// Counts a pull that asks for no objects, of which `limit` are allowed.
+    fn count_empty(&self, id: Uuid, max: u32, limit: u32) -> Result<(), CimError> {
         let mut rooms = self.lock();
         let Some(entry) = rooms.entries.get_mut(&id) else { return Ok(()) };
         entry.empty_pulls = if max == 0 { entry.empty_pulls.saturating_add(1) } else { 0 };
-        if entry.empty_pulls > EMPTY_PULLS {
-            let text = format!("{EMPTY_PULLS} pulls asked for no objects: now ask for some");
+        if entry.empty_pulls > limit {
+            let text = format!("{limit} pulls asked for no objects: now ask for some");
             return Err(CimError::new(StatusCode::ServerLimitsExceeded, text));
         }
         Ok(())

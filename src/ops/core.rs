@@ -3,7 +3,7 @@
 use std::{cmp::Reverse, sync::Arc};
 
 use super::{
-    InstanceProvider, ProviderError, Registry, Space, association,
+    InstanceProvider, ProviderError, QueryLimits, Registry, Space, association,
     conform::{Conformer, is_blank},
     namespaces::Scope,
 };
@@ -15,10 +15,11 @@ use crate::{
     repository::Repository,
 };
 
-/// Classes and providers.
+/// Classes and providers, and what may be asked of them.
 pub(super) struct Core {
     pub(super) repository: Arc<Repository>,
     pub(super) registry: Registry,
+    pub(super) query_limits: QueryLimits,
 }
 
 impl Core {

@@ -57,6 +57,17 @@ pub use statistics::{Count, Meter, OperationType, Statistics};
 pub use stream::{ObjectFeed, ObjectStream};
 
 use crate::cim::{CimError, ListKind, Reply};
+/// What a query may cost.
+pub use crate::query::Limits as QueryLimits;
+
+/// What operations may cost.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limits {
+    /// Open enumerations.
+    pub pull: PullLimits,
+    /// The queries and filters of operations.
+    pub query: QueryLimits,
+}
 
 /// What an operation answers.
 pub enum Answer {

@@ -3,12 +3,13 @@
 use std::sync::{Arc, Once};
 
 use super::{
-    Answer, Context, ObjectStream, Outcome, ProviderError, Registry, Sink, Space, Statistics,
+    Answer, Context, Limits, ObjectStream, Outcome, ProviderError, Registry, Sink, Space,
+    Statistics,
     association::{self, Traversal, Yield},
     audit::Record,
     authorise::{authorise, needed},
     classes::ClassForm,
-    contexts::{Contexts, PullLimits},
+    contexts::Contexts,
     core::Core,
     namespaces::Scope,
     present::{Form, Presenter},
@@ -38,11 +39,11 @@ pub struct Operations {
 
 impl Operations {
     /// Operations on these classes and providers.
-    pub fn new(repository: Arc<Repository>, registry: Registry, limits: PullLimits) -> Self {
+    pub fn new(repository: Arc<Repository>, registry: Registry, limits: Limits) -> Self {
         Self {
-            core: Arc::new(Core { repository, registry }),
+            core: Arc::new(Core { repository, registry, query_limits: limits.query }),
             producers: Producers::default(),
-            contexts: Contexts::new(limits),
+            contexts: Contexts::new(limits.pull),
             expiry: Arc::new(Once::new()),
         }
     }

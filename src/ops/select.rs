@@ -62,7 +62,7 @@ impl Core {
         let Some(language) = Language::from_name(language) else {
             return Err(unknown_language(language, "WQL and DMTF:CQL are"));
         };
-        let query = query::parse(language, text).map_err(invalid)?;
+        let query = query::parse(language, text, &self.query_limits).map_err(invalid)?;
         query.check(&*self.repository).map_err(invalid)?;
         Ok(query)
     }
@@ -88,7 +88,7 @@ impl Core {
         if !Filter::is_language(language) {
             return Err(unknown_language(language, "DMTF:FQL is"));
         }
-        let filter = Filter::parse(text).map_err(invalid)?;
+        let filter = Filter::parse(text, &self.query_limits).map_err(invalid)?;
         if let Some(class) = class {
             filter.check(class, &*self.repository).map_err(invalid)?;
         }

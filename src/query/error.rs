@@ -18,7 +18,7 @@ pub enum QueryError {
     /// The text is longer than we read.
     #[error("the query is longer than {limit} bytes")]
     TooLong {
-        /// [`super::MAX_LENGTH`].
+        /// [`super::Limits::length`].
         limit: usize,
     },
     /// Parentheses or NOTs stand too deep inside each other.
@@ -26,7 +26,7 @@ pub enum QueryError {
     TooDeep {
         /// Where the limit was passed.
         position: usize,
-        /// [`super::MAX_DEPTH`].
+        /// [`super::Limits::depth`].
         limit: usize,
     },
     /// It names more than we evaluate.
@@ -34,7 +34,7 @@ pub enum QueryError {
     TooMuch {
         /// Where the limit was passed.
         position: usize,
-        /// [`super::MAX_PARTS`].
+        /// [`super::Limits::parts`].
         limit: usize,
     },
     /// The pattern of a LIKE is none.

@@ -3,8 +3,9 @@
 use std::{borrow::Cow, cmp::Ordering};
 
 use super::{
-    Schema, TooMuchWork, Work,
+    Schema, TooMuchWork,
     ast::{Chain, Comparison, Expr, Literal, Operand, OperandKind, Quantifier, Test},
+    limits::Work,
 };
 use crate::cim::{
     CimName, Class, DateTime, Instance, ObjectPath, PropertyDeclaration, Scalar, Value, qualifier,
@@ -24,8 +25,9 @@ pub(super) fn holds(
     instance: &Instance,
     schema: &dyn Schema,
     nulls: Nulls,
+    work: usize,
 ) -> Result<Option<bool>, TooMuchWork> {
-    let evaluation = Evaluation { instance, schema, nulls, work: Work::default() };
+    let evaluation = Evaluation { instance, schema, nulls, work: Work::new(work) };
     let holds = evaluation.holds(condition);
     if evaluation.work.is_exhausted() { Err(TooMuchWork) } else { Ok(holds) }
 }

@@ -19,36 +19,20 @@ mod check;
 mod error;
 mod eval;
 mod lexer;
+mod limits;
 mod parser;
 mod pattern;
 mod project;
 #[cfg(test)]
 mod tests;
 
-use std::{cell::Cell, fmt};
+use std::fmt;
 
 use ast::{Chain, Columns, Expr, Position};
 pub use error::{PatternError, QueryError, TooMuchWork};
+pub use limits::Limits;
 
 use crate::cim::{CimName, Class, Instance};
-
-/// The longest query we read, in bytes.
-pub const MAX_LENGTH: usize = 64 * 1024;
-
-/// How deep parentheses and NOTs may stand inside each other.
-pub const MAX_DEPTH: usize = 64;
-
-/// How many properties, values and classes a query may name. Each costs memory as long as the query
-/// is there, and time for each instance.
-pub const MAX_PARTS: usize = 2000;
-
-/// How many steps all LIKE patterns of a query may have together, about one for each character;
-/// `{n,m}` multiplies. One pattern alone may have half of them.
-pub const MAX_PATTERN_STEPS: usize = 4000;
-
-/// How much of the steps of LIKE patterns may be followed for one instance. Evaluation does not wait
-/// for anything, so this is how long others may have to wait for it.
-pub const MAX_WORK: usize = 20_000_000;
 
 /// What evaluating a query needs to know of the schema.
 pub trait Schema {
@@ -119,27 +103,6 @@ enum Dialect {
     Fql,
 }
 
-/// What is left of [`MAX_WORK`] while one instance is judged; `None` once too little was left.
-struct Work(Cell<Option<usize>>);
-
-impl Default for Work {
-    fn default() -> Self {
-        Self(Cell::new(Some(MAX_WORK)))
-    }
-}
-
-impl Work {
-    /// Takes `steps` of what is left. `false` if there is not that much, then and ever after.
-    fn spend(&self, steps: usize) -> bool {
-        self.0.set(self.0.get().and_then(|left| left.checked_sub(steps)));
-        !self.is_exhausted()
-    }
-
-    fn is_exhausted(&self) -> bool {
-        self.0.get().is_none()
-    }
-}
-
 /// A SELECT statement.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Query {
@@ -149,16 +112,18 @@ pub struct Query {
     from_at: Position,
     alias: Option<CimName>,
     condition: Option<Expr>,
+    /// [`Limits::work`].
+    work: usize,
 }
 
 /// Reads a SELECT statement.
 ///
 /// # Errors
 /// [`QueryError`] with the place of the first mistake.
-pub fn parse(language: Language, text: &str) -> Result<Query, QueryError> {
+pub fn parse(language: Language, text: &str, limits: &Limits) -> Result<Query, QueryError> {
     let parser::Select { columns, from, from_at, alias, condition } =
-        parser::parse_select(language.dialect(), text)?;
-    Ok(Query { language, columns, from, from_at, alias, condition })
+        parser::parse_select(language.dialect(), text, limits)?;
+    Ok(Query { language, columns, from, from_at, alias, condition, work: limits.work })
 }
 
 impl Query {
@@ -202,7 +167,9 @@ impl Query {
         }
         match &self.condition {
             None => Ok(Some(true)),
-            Some(condition) => eval::holds(condition, instance, schema, eval::Nulls::Unknown),
+            Some(condition) => {
+                eval::holds(condition, instance, schema, eval::Nulls::Unknown, self.work)
+            }
         }
     }
 
@@ -244,6 +211,8 @@ impl fmt::Display for Query {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Filter {
     condition: Expr,
+    /// [`Limits::work`].
+    work: usize,
 }
 
 impl Filter {
@@ -259,8 +228,8 @@ impl Filter {
     ///
     /// # Errors
     /// [`QueryError`] with the place of the first mistake.
-    pub fn parse(text: &str) -> Result<Self, QueryError> {
-        Ok(Self { condition: parser::parse_filter(text)? })
+    pub fn parse(text: &str, limits: &Limits) -> Result<Self, QueryError> {
+        Ok(Self { condition: parser::parse_filter(text, limits)?, work: limits.work })
     }
 
     /// Checks names and types against the class whose instances are filtered, as
@@ -288,7 +257,7 @@ impl Filter {
         instance: &Instance,
         schema: &dyn Schema,
     ) -> Result<Option<bool>, TooMuchWork> {
-        eval::holds(&self.condition, instance, schema, eval::Nulls::Equal)
+        eval::holds(&self.condition, instance, schema, eval::Nulls::Equal, self.work)
     }
 }
 

@@ -15,12 +15,13 @@
 //! and labels, with `[NOT] ANY|EVERY chain`, `{…}` arrays and the literal NULL.
 
 use super::{
-    Dialect, MAX_DEPTH, MAX_LENGTH, MAX_PARTS, MAX_PATTERN_STEPS, QueryError,
+    Dialect, Limits, QueryError,
     ast::{
         Chain, Columns, Comparison, Expr, Literal, Operand, OperandKind, Position, Quantifier,
         Step, Test,
     },
     lexer::{Spanned, Token, tokens},
+    limits::PatternRoom,
     pattern::Pattern,
 };
 use crate::cim::CimName;
@@ -38,15 +39,19 @@ pub(super) struct Select {
     pub(super) condition: Option<Expr>,
 }
 
-pub(super) fn parse_select(dialect: Dialect, text: &str) -> Result<Select, QueryError> {
-    let mut parser = Parser::new(dialect, text)?;
+pub(super) fn parse_select(
+    dialect: Dialect,
+    text: &str,
+    limits: &Limits,
+) -> Result<Select, QueryError> {
+    let mut parser = Parser::new(dialect, text, limits)?;
     let select = parser.select()?;
     parser.end()?;
     Ok(select)
 }
 
-pub(super) fn parse_filter(text: &str) -> Result<Expr, QueryError> {
-    let mut parser = Parser::new(Dialect::Fql, text)?;
+pub(super) fn parse_filter(text: &str, limits: &Limits) -> Result<Expr, QueryError> {
+    let mut parser = Parser::new(Dialect::Fql, text, limits)?;
     let condition = parser.expr()?;
     parser.end()?;
     Ok(condition)
@@ -54,13 +59,14 @@ pub(super) fn parse_filter(text: &str) -> Result<Expr, QueryError> {
 
 struct Parser {
     dialect: Dialect,
+    limits: Limits,
     tokens: Vec<Spanned>,
     next: usize,
     depth: usize,
     /// How much more may be named.
     parts_left: usize,
     /// How large further patterns may be.
-    steps_left: usize,
+    pattern_room: PatternRoom,
     /// What a chain may begin with to mean the instance itself: the FROM class and its alias.
     roots: Vec<CimName>,
 }
@@ -72,18 +78,19 @@ enum Parsed {
 }
 
 impl Parser {
-    fn new(dialect: Dialect, text: &str) -> Result<Self, QueryError> {
-        if text.len() > MAX_LENGTH {
-            return Err(QueryError::TooLong { limit: MAX_LENGTH });
+    fn new(dialect: Dialect, text: &str, limits: &Limits) -> Result<Self, QueryError> {
+        if text.len() > limits.length {
+            return Err(QueryError::TooLong { limit: limits.length });
         }
         let tokens = tokens(dialect, text)?;
         Ok(Self {
             dialect,
+            limits: *limits,
             tokens,
             next: 0,
             depth: 0,
-            parts_left: MAX_PARTS,
-            steps_left: MAX_PATTERN_STEPS,
+            parts_left: limits.parts,
+            pattern_room: PatternRoom::new(limits),
             roots: Vec::new(),
         })
     }
@@ -180,7 +187,7 @@ impl Parser {
 
     /// Counts the part of the query that the current token begins.
     fn part(&mut self) -> Result<(), QueryError> {
-        let too_much = QueryError::TooMuch { position: self.at().0, limit: MAX_PARTS };
+        let too_much = QueryError::TooMuch { position: self.at().0, limit: self.limits.parts };
         self.parts_left = self.parts_left.checked_sub(1).ok_or(too_much)?;
         Ok(())
     }
@@ -289,8 +296,9 @@ impl Parser {
     // Conditions
 
     fn deeper(&mut self) -> Result<(), QueryError> {
-        if self.depth == MAX_DEPTH {
-            return Err(QueryError::TooDeep { position: self.at().0, limit: MAX_DEPTH });
+        let limit = self.limits.depth;
+        if self.depth == limit {
+            return Err(QueryError::TooDeep { position: self.at().0, limit });
         }
         self.depth += 1;
         Ok(())
@@ -471,7 +479,7 @@ impl Parser {
         let pattern_at = self.at();
         self.part()?;
         let text = self.string("a pattern in quotes")?;
-        let pattern = Pattern::compile(self.dialect, &text, &mut self.steps_left)
+        let pattern = Pattern::compile(self.dialect, &text, &mut self.pattern_room)
             .map_err(|reason| QueryError::Pattern { position: pattern_at.0, reason })?;
         Ok(Test::Like { negated, pattern, at })
     }

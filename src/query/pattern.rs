@@ -7,7 +7,11 @@
 //! A pattern becomes a small program whose states are followed all at once, one character of the
 //! string at a time: the time to match is the product of both lengths, whatever the pattern.
 
-use super::{Dialect, MAX_PATTERN_STEPS, Work, error::PatternError};
+use super::{
+    Dialect,
+    error::PatternError,
+    limits::{PatternRoom, Work},
+};
 
 /// A compiled LIKE pattern.
 #[derive(Clone, Debug)]
@@ -22,12 +26,6 @@ impl PartialEq for Pattern {
         self.text == other.text
     }
 }
-
-/// The largest program a pattern may become; `{n,m}` multiplies.
-const MAX_STEPS: usize = MAX_PATTERN_STEPS / 2;
-
-/// How deep groups may stand inside each other.
-const MAX_GROUPS: usize = 32;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -68,23 +66,24 @@ impl Matcher {
 }
 
 impl Pattern {
-    /// Compiles a pattern into steps that are taken from `steps_left`.
+    /// Compiles a pattern into steps that are taken from `room`.
     pub(super) fn compile(
         dialect: Dialect,
         text: &str,
-        steps_left: &mut usize,
+        room: &mut PatternRoom,
     ) -> Result<Self, PatternError> {
-        let mut reader = Reader { chars: text.chars().collect(), next: 0, groups: 0 };
+        let mut reader = Reader::new(text, room);
         let node = match dialect {
             Dialect::Wql => reader.wildcards()?,
             Dialect::Cql | Dialect::Fql => reader.expression()?,
         };
-        let mut program = Program { steps: Vec::new(), weight: 0, room: *steps_left };
+        let mut program = Program { steps: Vec::new(), weight: 0, room };
         emit(&node, &mut program)?;
         program.push(Step::Accept)?;
-        *steps_left -= program.weight;
-        program.steps.shrink_to_fit();
-        Ok(Self { text: text.to_owned(), program: program.steps })
+        let Program { mut steps, weight, .. } = program;
+        room.steps_left -= weight;
+        steps.shrink_to_fit();
+        Ok(Self { text: text.to_owned(), program: steps })
     }
 
     /// The pattern as it was written.
@@ -181,15 +180,15 @@ enum Node {
 }
 
 /// A program in the making.
-struct Program {
+struct Program<'a> {
     steps: Vec<Step>,
     /// What the steps cost.
     weight: usize,
     /// What they may cost, for the other patterns of the query have taken the rest.
-    room: usize,
+    room: &'a PatternRoom,
 }
 
-impl Program {
+impl Program<'_> {
     fn len(&self) -> usize {
         self.steps.len()
     }
@@ -199,10 +198,10 @@ impl Program {
             Step::One(matcher) => matcher.weight(),
             Step::Fork(..) | Step::Jump(_) | Step::AtStart | Step::AtEnd | Step::Accept => 1,
         };
-        if self.weight > MAX_STEPS {
+        if self.weight > self.room.steps_alone {
             return Err(PatternError::TooLarge);
         }
-        if self.weight > self.room {
+        if self.weight > self.room.steps_left {
             return Err(PatternError::TooLargeTogether);
         }
         self.steps.push(step);
@@ -210,7 +209,7 @@ impl Program {
     }
 }
 
-fn emit(node: &Node, program: &mut Program) -> Result<(), PatternError> {
+fn emit(node: &Node, program: &mut Program<'_>) -> Result<(), PatternError> {
     let before = program.len();
     emit_node(node, program)?;
     if program.len() == before {
@@ -220,7 +219,7 @@ fn emit(node: &Node, program: &mut Program) -> Result<(), PatternError> {
     Ok(())
 }
 
-fn emit_node(node: &Node, program: &mut Program) -> Result<(), PatternError> {
+fn emit_node(node: &Node, program: &mut Program<'_>) -> Result<(), PatternError> {
     match node {
         Node::Empty => Ok(()),
         Node::One(matcher) => program.push(Step::One(matcher.clone())),
@@ -232,7 +231,7 @@ fn emit_node(node: &Node, program: &mut Program) -> Result<(), PatternError> {
     }
 }
 
-fn emit_choice(nodes: &[Node], program: &mut Program) -> Result<(), PatternError> {
+fn emit_choice(nodes: &[Node], program: &mut Program<'_>) -> Result<(), PatternError> {
     let mut jumps = Vec::new();
     for (index, node) in nodes.iter().enumerate() {
         if index + 1 == nodes.len() {
@@ -257,7 +256,7 @@ fn emit_repeat(
     node: &Node,
     min: usize,
     max: Option<usize>,
-    program: &mut Program,
+    program: &mut Program<'_>,
 ) -> Result<(), PatternError> {
     for _ in 0..min {
         emit(node, program)?;
@@ -283,14 +282,19 @@ fn emit_repeat(
     Ok(())
 }
 
-struct Reader {
+struct Reader<'a> {
     chars: Vec<char>,
     next: usize,
     /// How many groups are open.
     groups: usize,
+    room: &'a PatternRoom,
 }
 
-impl Reader {
+impl<'a> Reader<'a> {
+    fn new(text: &str, room: &'a PatternRoom) -> Self {
+        Self { chars: text.chars().collect(), next: 0, groups: 0, room }
+    }
+
     fn peek(&self) -> Option<char> {
         self.chars.get(self.next).copied()
     }
@@ -395,7 +399,7 @@ impl Reader {
     }
 
     fn group(&mut self) -> Result<Node, PatternError> {
-        if self.groups == MAX_GROUPS {
+        if self.groups == self.room.depth {
             return Err(PatternError::TooLarge);
         }
         self.groups += 1;
@@ -468,7 +472,7 @@ impl Reader {
                 Ok(None)
             }
             Some((min, Some(max))) if max < min => Err(PatternError::BackwardCount),
-            Some((min, max)) if min.max(max.unwrap_or(0)) > MAX_STEPS => {
+            Some((min, max)) if min.max(max.unwrap_or(0)) > self.room.steps_alone => {
                 Err(PatternError::TooLarge)
             }
             Some(counts) => Ok(Some(counts)),
@@ -491,14 +495,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::query::Limits;
 
     fn compile(dialect: Dialect, pattern: &str) -> Result<Pattern, PatternError> {
-        let mut left = MAX_PATTERN_STEPS;
-        Pattern::compile(dialect, pattern, &mut left)
+        Pattern::compile(dialect, pattern, &mut PatternRoom::new(&Limits::default()))
     }
 
     fn matches(pattern: &Pattern, text: &str) -> bool {
-        let work = Work::default();
+        let work = Work::new(Limits::default().work);
         let matches = pattern.matches(text, &work);
         assert!(!work.is_exhausted());
         matches
@@ -598,15 +602,15 @@ mod tests {
 
     #[test]
     fn patterns_share_their_steps() {
-        let mut left = 10;
+        let mut room = PatternRoom { steps_left: 10, ..PatternRoom::new(&Limits::default()) };
         // Three characters, and the end.
-        Pattern::compile(Dialect::Cql, "a{3}", &mut left).expect("4 of 10");
-        assert_eq!(left, 6);
+        Pattern::compile(Dialect::Cql, "a{3}", &mut room).expect("4 of 10");
+        assert_eq!(room.steps_left, 6);
         // A set costs what it lists, as often as it is there.
-        let refused = Pattern::compile(Dialect::Cql, "[a-cxy]{2}", &mut left).expect_err("7 of 6");
-        assert_eq!((refused, left), (PatternError::TooLargeTogether, 6));
-        Pattern::compile(Dialect::Wql, "[a-cxy]b_", &mut left).expect("6 of 6");
-        assert_eq!(left, 0);
+        let refused = Pattern::compile(Dialect::Cql, "[a-cxy]{2}", &mut room).expect_err("7 of 6");
+        assert_eq!((refused, room.steps_left), (PatternError::TooLargeTogether, 6));
+        Pattern::compile(Dialect::Wql, "[a-cxy]b_", &mut room).expect("6 of 6");
+        assert_eq!(room.steps_left, 0);
         let large = format!("[{}]{{100}}", "x".repeat(100));
         assert_eq!(compile(Dialect::Cql, &large).expect_err("10000"), PatternError::TooLarge);
     }
@@ -614,7 +618,7 @@ mod tests {
     #[test]
     fn no_text_costs_more_than_there_is() {
         let pattern = compile(Dialect::Cql, "(a*){600}x").expect("a pattern");
-        let work = Work::default();
+        let work = Work::new(Limits::default().work);
         assert!(!pattern.matches(&"a".repeat(1_000_000), &work));
         assert!(work.is_exhausted());
         assert!(!pattern.matches("x", &work), "exhausted for good");
@@ -691,7 +695,8 @@ mod tests {
             pattern in r"([ab.]|\[ab\]|\[\^a\]|\(a?b\)|\(a\|b\)|[ab]\*|\.\+|b\?|a\{1,2\}|\|){0,6}",
             text in "[abc]{0,6}",
         ) {
-            let mut reader = Reader { chars: pattern.chars().collect(), next: 0, groups: 0 };
+            let room = PatternRoom::new(&Limits::default());
+            let mut reader = Reader::new(&pattern, &room);
             let node = reader.expression().expect("the generator writes patterns");
             let chars: Vec<char> = text.chars().collect();
             let expected = slow(&node, &chars, chars.len(), &mut |rest| rest.is_empty());

@@ -7,6 +7,7 @@ use super::{
         Chain, Columns, Comparison, Expr, Literal, Operand, OperandKind, Position, Quantifier,
         Step, Test,
     },
+    limits::PatternRoom,
     pattern::Pattern,
     *,
 };
@@ -27,6 +28,14 @@ impl Schema for Model {
         let below = |it: &&Class| it.name != *class && self.is_a(&it.name, class);
         self.0.iter().filter(below).any(|it| it.property(property).is_some())
     }
+}
+
+fn parse(language: Language, text: &str) -> Result<Query, QueryError> {
+    super::parse(language, text, &Limits::default())
+}
+
+fn parse_filter(text: &str) -> Result<Filter, QueryError> {
+    Filter::parse(text, &Limits::default())
 }
 
 fn name(text: &str) -> CimName {
@@ -262,7 +271,7 @@ fn wql_has_its_own_ways() {
 #[track_caller]
 fn filter(text: &str, expected: Option<bool>) {
     let (model, instance) = (model(), instance());
-    let filter = Filter::parse(text).expect(text);
+    let filter = parse_filter(text).expect(text);
     assert_eq!(filter.matches(&instance, &model), expected, "{text}");
 }
 
@@ -369,7 +378,7 @@ fn refused(language: Option<Language>, text: &str, message: &str) {
         Some(language) => {
             parse(language, text).and_then(|query| query.check(&model)).expect_err("not refused")
         }
-        None => Filter::parse(text)
+        None => parse_filter(text)
             .and_then(|filter| filter.check(&name("T_Base"), &model))
             .expect_err("not refused"),
     };
@@ -548,8 +557,7 @@ fn the_schema_finds_what_can_not_be() {
 
 #[test]
 fn a_filter_may_name_properties_of_subclasses_and_nothing_else() {
-    let check =
-        |text: &str| Filter::parse(text).expect("a filter").check(&name("T_Base"), &model());
+    let check = |text: &str| parse_filter(text).expect("a filter").check(&name("T_Base"), &model());
     assert_eq!(check("Extra = 3"), Ok(()));
     // One that only some instances have does not end the check.
     let error = check("Extra = 3 OR Size = 'x'").expect_err("a number is no string");
@@ -560,12 +568,13 @@ fn a_filter_may_name_properties_of_subclasses_and_nothing_else() {
 
 #[test]
 fn size_and_depth_are_bounded() {
+    let Limits { length, depth: deepest, .. } = Limits::default();
     let nested = |depth: usize| {
         format!("SELECT * FROM T_Base WHERE {}Active{}", "(".repeat(depth), ")".repeat(depth))
     };
-    assert!(parse(Language::Cql, &nested(MAX_DEPTH)).is_ok());
-    let error = parse(Language::Cql, &nested(MAX_DEPTH + 1)).expect_err("too deep");
-    assert_eq!(error, QueryError::TooDeep { position: 28 + 65, limit: MAX_DEPTH });
+    assert!(parse(Language::Cql, &nested(deepest)).is_ok());
+    let error = parse(Language::Cql, &nested(deepest + 1)).expect_err("too deep");
+    assert_eq!(error, QueryError::TooDeep { position: 28 + 65, limit: deepest });
     for deep in [
         format!("SELECT * FROM T_Base WHERE {}Active", "NOT ".repeat(10_000)),
         format!("SELECT * FROM T_Base WHERE Active{}", " IS TRUE".repeat(5_000)),
@@ -575,12 +584,13 @@ fn size_and_depth_are_bounded() {
     }
     let wide = vec!["Active IS TRUE"; 1000].join(" AND ");
     assert!(parse(Language::Wql, &format!("SELECT * FROM T_Base WHERE {wide}")).is_ok());
-    let long = format!("SELECT * FROM T_Base WHERE Name = '{}'", "x".repeat(MAX_LENGTH));
-    assert_eq!(parse(Language::Cql, &long), Err(QueryError::TooLong { limit: MAX_LENGTH }));
+    let long = format!("SELECT * FROM T_Base WHERE Name = '{}'", "x".repeat(length));
+    assert_eq!(parse(Language::Cql, &long), Err(QueryError::TooLong { limit: length }));
 }
 
 #[test]
 fn what_a_query_costs_is_bounded() {
+    let most = Limits::default().parts;
     let query = |conditions: &[String]| {
         let conditions = conditions.join(" OR ");
         parse(Language::Cql, &format!("SELECT * FROM T_Base WHERE {conditions}"))
@@ -594,19 +604,94 @@ fn what_a_query_costs_is_bounded() {
         "at character 116: bad LIKE pattern: too large together with those before it"
     );
     let names = |count: usize| vec!["Name='x'".to_owned(); count];
-    assert!(query(&names(MAX_PARTS / 2)).is_ok());
-    let too_much = |result| matches!(result, Err(QueryError::TooMuch { limit: MAX_PARTS, .. }));
-    assert!(too_much(query(&names(MAX_PARTS / 2 + 1)).map(drop)));
+    assert!(query(&names(most / 2)).is_ok());
+    let too_much =
+        |result| matches!(result, Err(QueryError::TooMuch { limit, .. }) if limit == most);
+    assert!(too_much(query(&names(most / 2 + 1)).map(drop)));
     for text in [
-        format!("SELECT {} FROM T_Base", vec!["Name"; MAX_PARTS + 1].join(",")),
-        format!("SELECT * FROM T_Base WHERE Name{} = 1", ".Name".repeat(MAX_PARTS)),
-        format!("SELECT * FROM T_Base WHERE {}", vec!["T_Base ISA X"; MAX_PARTS + 1].join(" OR ")),
-        format!("SELECT * FROM T_Base WHERE {}", vec!["Name=#'a'"; MAX_PARTS].join(" OR ")),
+        format!("SELECT {} FROM T_Base", vec!["Name"; most + 1].join(",")),
+        format!("SELECT * FROM T_Base WHERE Name{} = 1", ".Name".repeat(most)),
+        format!("SELECT * FROM T_Base WHERE {}", vec!["T_Base ISA X"; most + 1].join(" OR ")),
+        format!("SELECT * FROM T_Base WHERE {}", vec!["Name=#'a'"; most].join(" OR ")),
     ] {
         assert!(too_much(parse(Language::Cql, &text).map(drop)), "{}", &text[..60]);
     }
-    let array = format!("Tags = {{{}}}", vec!["1"; MAX_PARTS].join(","));
-    assert!(too_much(Filter::parse(&array).map(drop)));
+    let array = format!("Tags = {{{}}}", vec!["1"; most].join(","));
+    assert!(too_much(parse_filter(&array).map(drop)));
+}
+
+#[test]
+fn every_limit_can_be_another() {
+    #[track_caller]
+    fn check(limits: Limits, condition: &str, expected: &str) {
+        let text = format!("SELECT * FROM T_Base WHERE {condition}");
+        assert!(parse(Language::Cql, &text).is_ok(), "not within the default limits");
+        let error = super::parse(Language::Cql, &text, &limits).expect_err(condition);
+        assert_eq!(error.to_string(), expected);
+    }
+    let limits = Limits::default();
+    check(Limits { length: 27, ..limits }, "Active", "the query is longer than 27 bytes");
+    check(
+        Limits { depth: 1, ..limits },
+        "(NOT (Active))",
+        "at character 33: nested more than 1 deep",
+    );
+    check(
+        Limits { parts: 2, ..limits },
+        "Size = 1 OR Active",
+        "at character 40: more than 2 properties, values and classes are named",
+    );
+    check(
+        Limits { pattern_steps: 8, ..limits },
+        "Name LIKE 'abcd'",
+        "at character 38: bad LIKE pattern: too large",
+    );
+    check(
+        Limits { pattern_steps: 8, ..limits },
+        "Name LIKE 'abc' OR Name LIKE 'abc' OR Name LIKE ''",
+        "at character 76: bad LIKE pattern: too large together with those before it",
+    );
+    check(
+        Limits { pattern_depth: 1, ..limits },
+        "Name LIKE '((a))'",
+        "at character 38: bad LIKE pattern: too large",
+    );
+    let instance = Instance::new(name("T_Base")).with(name("Name"), "aaaa");
+    let little = Limits { work: 10, ..limits };
+    let text = "SELECT * FROM T_Base WHERE Name LIKE '%a'";
+    let query = super::parse(Language::Wql, text, &little).expect(text);
+    assert_eq!(query.judge(&instance, &model()), Err(TooMuchWork));
+    let filter = Filter::parse("Name LIKE '.*a'", &little).expect("a filter");
+    assert_eq!(filter.judge(&instance, &model()), Err(TooMuchWork));
+}
+
+/// On half the stack that a thread of the daemon has, without optimisation.
+#[test]
+fn the_deepest_query_that_may_be_allowed_fits_the_stack() {
+    let deepest = Limits::DEEPEST;
+    let judge = move || {
+        let limits = Limits { depth: deepest, pattern_depth: deepest, ..Limits::default() };
+        let group = format!("{}a{}", "(".repeat(deepest), ")".repeat(deepest));
+        for condition in [
+            format!("{}Active{}", "(".repeat(deepest), ")".repeat(deepest)),
+            format!("{}Active", "NOT ".repeat(deepest)),
+            format!("Active{}", " IS TRUE".repeat(deepest)),
+            format!(
+                "{}Active{}",
+                "(Active AND (Active OR ".repeat(deepest / 2),
+                "))".repeat(deepest / 2)
+            ),
+        ] {
+            let text = format!("SELECT * FROM T_Base WHERE {condition}");
+            let query = super::parse(Language::Wql, &text, &limits).expect("as deep as may be");
+            query.check(&model()).expect("it can be asked");
+            assert_eq!(query.judge(&instance(), &model()), Ok(Some(true)));
+            assert!(!query.to_string().is_empty());
+        }
+        let filter = Filter::parse(&format!("Name LIKE '{group}'"), &limits).expect("a filter");
+        assert_eq!(filter.judge(&instance(), &model()), Ok(Some(false)));
+    };
+    std::thread::Builder::new().stack_size(1 << 20).spawn(judge).unwrap().join().unwrap();
 }
 
 #[test]
@@ -621,7 +706,7 @@ fn long_texts_are_not_looked_through_for_ever() {
     let heavy = format!("Name LIKE '{}'", "%a".repeat(400));
     // What would be true without it is not worth more.
     assert_eq!(judge(&format!("{heavy} OR Name LIKE 'a%'")), Err(TooMuchWork));
-    let filter = Filter::parse("Name LIKE '(a*){600}x'").expect("a filter");
+    let filter = parse_filter("Name LIKE '(a*){600}x'").expect("a filter");
     assert_eq!(filter.judge(&instance, &model), Err(TooMuchWork));
     assert_eq!(filter.matches(&instance, &model), None);
 }
@@ -690,9 +775,9 @@ fn any_operand() -> impl Strategy<Value = Operand> {
 fn any_like() -> impl Strategy<Value = Test> {
     (any::<bool>(), r"[ab.%_\\']{0,3}[b']").prop_filter_map("a pattern", |(negated, text)| {
         // Both dialects print alike, and equality looks at the text.
-        let mut left = MAX_PATTERN_STEPS;
-        let pattern = Pattern::compile(Dialect::Wql, &text, &mut left).ok()?;
-        Pattern::compile(Dialect::Cql, &text, &mut left).ok()?;
+        let mut room = PatternRoom::new(&Limits::default());
+        let pattern = Pattern::compile(Dialect::Wql, &text, &mut room).ok()?;
+        Pattern::compile(Dialect::Cql, &text, &mut room).ok()?;
         Some(Test::Like { negated, pattern, at: Position(0) })
     })
 }
@@ -778,7 +863,9 @@ fn slow_logic(expr: &Expr, instance: &Instance, model: &Model) -> u8 {
         }
         Expr::Not(part) => 2 - slow_logic(part, instance, model),
         leaf => {
-            match eval::holds(leaf, instance, model, eval::Nulls::Unknown).expect("short texts") {
+            match eval::holds(leaf, instance, model, eval::Nulls::Unknown, Limits::default().work)
+                .expect("short texts")
+            {
                 Some(true) => 2,
                 None => 1,
                 Some(false) => 0,
@@ -842,7 +929,8 @@ fn slow_comparison(expr: &Expr, value: Option<i64>) -> u8 {
 fn select(language: Language, columns: Columns, condition: Expr) -> Query {
     let from = name("T_Base");
     let from_at = Position(0);
-    Query { language, columns, from, from_at, alias: None, condition: Some(condition) }
+    let work = Limits::default().work;
+    Query { language, columns, from, from_at, alias: None, condition: Some(condition), work }
 }
 
 proptest! {
@@ -870,15 +958,15 @@ proptest! {
 
     #[test]
     fn what_is_printed_of_a_filter_parses_to_the_same(condition in any_filter()) {
-        let filter = Filter { condition };
+        let filter = Filter { condition, work: Limits::default().work };
         let text = filter.to_string();
-        prop_assert_eq!(Filter::parse(&text), Ok(filter), "{}", text);
+        prop_assert_eq!(parse_filter(&text), Ok(filter), "{}", text);
     }
 
     #[test]
     fn logic_agrees_with_arithmetic(condition in any_condition(false)) {
         let (model, instance) = (model(), instance());
-        let holds = eval::holds(&condition, &instance, &model, eval::Nulls::Unknown);
+        let holds = eval::holds(&condition, &instance, &model, eval::Nulls::Unknown, Limits::default().work);
         let expected = match slow_logic(&condition, &instance, &model) {
             0 => Some(false),
             1 => None,
@@ -896,7 +984,7 @@ proptest! {
         if let Some(value) = value {
             instance.set(name("A"), value);
         }
-        let holds = eval::holds(&condition, &instance, &model(), eval::Nulls::Unknown);
+        let holds = eval::holds(&condition, &instance, &model(), eval::Nulls::Unknown, Limits::default().work);
         let expected = match slow_comparison(&condition, value) {
             0 => Some(false),
             1 => None,
@@ -916,7 +1004,7 @@ proptest! {
                 }
             }
         }
-        if let Ok(filter) = Filter::parse(&condition) {
+        if let Ok(filter) = parse_filter(&condition) {
             let _ = filter.check(&name("T_Base"), &model);
             filter.matches(&instance(), &model);
         }

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,32 @@ uri = "{destination}"
 
 def pytest_addoption(parser):
     parser.addoption("--record", action="store_true", help="write what is answered as what is expected")
+
+
+class AtOnce:
+    """Tells of a failure when it happens: where tests run in several processes, dots don't say where they are."""
+
+    def __init__(self, reporter):
+        self.reporter = reporter
+
+    def pytest_runtest_logreport(self, report):
+        if report.failed:
+            reason = report.longreprtext.strip().splitlines()[-1:]
+            self.reporter.write_line(f"\nFAILED {report.nodeid} ({report.when}): {' '.join(reason)}", red=True)
+
+
+def pytest_configure(config):
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(AtOnce(config.pluginmanager.get_plugin("terminalreporter")))
+
+
+def pytest_collection_modifyitems(items):
+    """What lasts long comes first, for started late it would end alone: files with many tests on a test bed.
+
+    Others say by WEIGHT how many such tests they are worth.
+    """
+    weights = Counter(item.path for item in items if "bed" in getattr(item, "fixturenames", ()))
+    items.sort(key=lambda item: -weights[item.path] - getattr(item.module, "WEIGHT", 0))
 
 
 @pytest.fixture(scope="session", autouse=True)

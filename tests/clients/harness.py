@@ -75,10 +75,21 @@ def driver_host(path, guests):
     return f"test://{path}"
 
 
+# Ports that were given out, bound as long as the tests run.
+_reserved = []
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port for a server that sets SO_REUSEADDR, as ours and Python's do, and for nobody else.
+
+    It stays bound here, so that no other run of tests gets it and no client's end of a connection, not even while
+    its server is stopped.
+    """
+    reservation = socket.socket()
+    reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reservation.bind(("127.0.0.1", 0))
+    _reserved.append(reservation)
+    return reservation.getsockname()[1]
 
 
 def basic(text):

@@ -79,6 +79,13 @@ def guest(driver, tmp_path):
         subprocess.run(["virsh", "-c", driver.uri, command, "told"], check=False, capture_output=True)
 
 
+@pytest.fixture
+def running(driver, guest):
+    """The same, started before there is a daemon, which therefore has nothing to tell of it."""
+    driver.virsh("start", guest)
+    return guest
+
+
 def toggle(driver, guest, times):
     """So many changes of a guest that runs."""
     for index in range(times):
@@ -144,16 +151,15 @@ def test_a_guests_whole_life_is_told(start, driver, ears, tmp_path):
         ("CIM:CQL", f"{MODIFIED} WHERE SourceInstance.EnabledState = 3", [3]),
     ],
 )
-def test_a_filter_lets_pass_what_it_says(start, driver, ears, guest, language, query, expected):
+def test_a_filter_lets_pass_what_it_says(start, driver, ears, running, language, query, expected):
     daemon, ear, marker = start(), ears(), ears()
-    driver.virsh("start", guest)
     connection = daemon.connect()
     # Who sees everything tells when there is nothing more to come.
     subscribe(connection, marker.url, MODIFIED, name="marker")
     subscribe(connection, ear.url, query, name="tested", language=language)
     for command in ("suspend", "resume", "destroy"):
         before = len(marker.heard)
-        driver.virsh(command, guest)
+        driver.virsh(command, running)
         marker.wait_for(before + 1)
     ear.wait_for(len(expected))
     assert daemon.stop() == 0
@@ -203,14 +209,13 @@ def test_what_is_on_the_wire(start, driver, ears, guest):
     assert '<EXPPARAMVALUE NAME="NewIndication">' in body
 
 
-def test_a_listener_that_comes_back_hears_everything_in_order(start, driver, ears, guest):
+def test_a_listener_that_comes_back_hears_everything_in_order(start, driver, ears, running):
     daemon, ear = start(), ears()
-    driver.virsh("start", guest)
     subscribe(daemon.connect(), ear.url, MODIFIED)
-    toggle(driver, guest, 2)
+    toggle(driver, running, 2)
     ear.wait_for(2)
     ear.stop()
-    toggle(driver, guest, 6)
+    toggle(driver, running, 6)
     # It is known to be away before it comes back.
     assert wait_until(lambda: "a listener takes no indications" in daemon.log(), 30)
     assert len(ear.heard) == 2
@@ -221,12 +226,11 @@ def test_a_listener_that_comes_back_hears_everything_in_order(start, driver, ear
     assert "a listener takes indications again" in daemon.log()
 
 
-def test_a_burst_arrives_whole_and_in_order(start, driver, ears, guest):
+def test_a_burst_arrives_whole_and_in_order(start, driver, ears, running):
     daemon, ears_of_two = start(), [ears(), ears()]
-    driver.virsh("start", guest)
     for index, ear in enumerate(ears_of_two):
         subscribe(daemon.connect(), ear.url, MODIFIED, name=f"ear{index}")
-    driver.virsh("; ".join(f"suspend {guest}; resume {guest}" for _ in range(150)))
+    driver.virsh("; ".join(f"suspend {running}; resume {running}" for _ in range(150)))
     for ear in ears_of_two:
         assert numbers(ear.wait_for(300, 120)) == list(range(300))
 
@@ -234,12 +238,11 @@ def test_a_burst_arrives_whole_and_in_order(start, driver, ears, guest):
 @pytest.mark.parametrize(
     "answer", [(200, error_answer(1)), (503, ""), None], ids=["CIM_ERR_FAILED", "503", "no answer"]
 )
-def test_what_a_listener_does_not_take_now_it_gets_again(start, driver, ears, guest, answer):
+def test_what_a_listener_does_not_take_now_it_gets_again(start, driver, ears, running, answer):
     listener = ears(Scripted, lambda index, body: answer if index in (1, 2) else (200, TAKEN))
     daemon = start()
-    driver.virsh("start", guest)
     subscribe(daemon.connect(), listener.url, MODIFIED)
-    toggle(driver, guest, 3)
+    toggle(driver, running, 3)
     bodies = listener.wait_for(5)
     assert [number_of(body) for body in bodies] == [0, 1, 1, 1, 2]
     assert bodies[1] == bodies[2] == bodies[3]
@@ -250,30 +253,28 @@ def test_what_a_listener_does_not_take_now_it_gets_again(start, driver, ears, gu
     [(200, error_answer(7)), (404, ""), (400, "x"), (302, "", ("Location", "http://127.0.0.1:1/"))],
     ids=["CIM_ERR_NOT_SUPPORTED", "404", "400", "redirect"],
 )
-def test_what_a_listener_refuses_is_not_sent_again(start, driver, ears, guest, answer):
+def test_what_a_listener_refuses_is_not_sent_again(start, driver, ears, running, answer):
     listener = ears(Scripted, lambda index, body: answer if index == 1 else (200, TAKEN))
     daemon = start()
-    driver.virsh("start", guest)
     subscribe(daemon.connect(), listener.url, MODIFIED)
-    toggle(driver, guest, 3)
+    toggle(driver, running, 3)
     assert [number_of(body) for body in listener.wait_for(3)] == [0, 1, 2]
     assert "an indication is lost" in daemon.log()
 
 
-def test_a_listener_that_hangs_delays_nobody(start, driver, ears, guest):
+def test_a_listener_that_hangs_delays_nobody(start, driver, ears, running):
     let_go = threading.Event()
     hanging, ear = ears(Scripted, lambda index, body: let_go), ears()
     daemon = start('max-queued = 3\nanswer-timeout = "1m"')
-    driver.virsh("start", guest)
     connection = daemon.connect()
     subscribe(connection, hanging.url, MODIFIED, name="hanging")
     subscribe(connection, ear.url, MODIFIED, name="ear")
-    toggle(driver, guest, 1)
+    toggle(driver, running, 1)
     hanging.wait_for(1)
     for count in range(1, 8):
         ear.wait_for(count)
         toggle_one = "resume" if count % 2 else "suspend"
-        driver.virsh(toggle_one, guest)
+        driver.virsh(toggle_one, running)
     ear.wait_for(8)
     assert numbers(ear.heard) == list(range(8))
     assert len(hanging.bodies) == 1
@@ -330,13 +331,12 @@ def test_a_transient_destination_goes_with_its_last_subscription(start, driver, 
     assert wait_until(lambda: not connection.EnumerateInstanceNames("CIM_IndicationSubscription", namespace=INTEROP), 30)
 
 
-def test_what_is_unsubscribed_or_disabled_is_not_sent(start, driver, ears, guest):
+def test_what_is_unsubscribed_or_disabled_is_not_sent(start, driver, ears, running):
     daemon, ear, other = start(), ears(), ears()
     connection = daemon.connect()
-    driver.virsh("start", guest)
     (path,) = subscribe(connection, ear.url, MODIFIED, name="ear")
     subscribe(connection, other.url, MODIFIED, name="other")
-    toggle(driver, guest, 1)
+    toggle(driver, running, 1)
     ear.wait_for(1)
 
     def set_state(state):
@@ -344,29 +344,28 @@ def test_what_is_unsubscribed_or_disabled_is_not_sent(start, driver, ears, guest
         connection.ModifyInstance(change, PropertyList=["SubscriptionState"])
 
     set_state(4)
-    driver.virsh("resume", guest)
+    driver.virsh("resume", running)
     other.wait_for(2)
     set_state(2)
-    driver.virsh("suspend", guest)
+    driver.virsh("suspend", running)
     assert numbers(ear.wait_for(2)) == [0, 1], "what was not to be sent leaves no gap"
     connection.DeleteInstance(path)
-    driver.virsh("resume", guest)
+    driver.virsh("resume", running)
     other.wait_for(4)
     assert daemon.stop() == 0
     assert len(ear.heard) == 2
 
 
-def test_subscriptions_outlive_the_daemon_and_numbers_begin_anew(start, driver, ears, guest):
+def test_subscriptions_outlive_the_daemon_and_numbers_begin_anew(start, driver, ears, running):
     daemon, ear = start(), ears()
-    driver.virsh("start", guest)
     subscribe(daemon.connect(), ear.url, MODIFIED)
-    toggle(driver, guest, 2)
+    toggle(driver, running, 2)
     ear.wait_for(2)
     for count, end in ((2, daemon.stop), (4, lambda: (daemon.process.kill(), daemon.process.wait()))):
         end()
         daemon.start()
         assert daemon.connect().EnumerateInstanceNames("KVM_ComputerSystem")
-        toggle(driver, guest, 2)
+        toggle(driver, running, 2)
         ear.wait_for(count + 2)
     assert numbers(ear.heard) == [0, 1] * 3
     contexts = [it["SequenceContext"] for it in ear.heard]
@@ -374,15 +373,14 @@ def test_subscriptions_outlive_the_daemon_and_numbers_begin_anew(start, driver, 
     assert len(set(contexts)) == 3
 
 
-def test_what_waits_when_the_daemon_ends_is_sent(start, driver, ears, guest):
+def test_what_waits_when_the_daemon_ends_is_sent(start, driver, ears, running):
     """One under way, three behind it: the end of the daemon waits for them a moment."""
     let_go = threading.Event()
     listener = ears(Scripted, lambda index, body: let_go if index == 0 else (200, TAKEN))
     daemon, marker = start(), ears()
-    driver.virsh("start", guest)
     subscribe(daemon.connect(), listener.url, MODIFIED, name="listener")
     subscribe(daemon.connect(), marker.url, MODIFIED, name="marker")
-    toggle(driver, guest, 4)
+    toggle(driver, running, 4)
     marker.wait_for(4)
     listener.wait_for(1)
     stopping = threading.Thread(target=daemon.stop)
@@ -393,16 +391,15 @@ def test_what_waits_when_the_daemon_ends_is_sent(start, driver, ears, guest):
     assert [number_of(body) for body in listener.bodies] == [0, 1, 2, 3]
 
 
-def test_a_destination_that_moves_is_another_listener(start, driver, ears, guest):
+def test_a_destination_that_moves_is_another_listener(start, driver, ears, running):
     daemon, old, new = start(), ears(), ears()
     connection = daemon.connect()
-    driver.virsh("start", guest)
     (path,) = subscribe(connection, old.url, MODIFIED)
-    toggle(driver, guest, 1)
+    toggle(driver, running, 1)
     old.wait_for(1)
     handler = path["Handler"]
     connection.ModifyInstance(pywbem.CIMInstance(handler.classname, {"Destination": new.url}, path=handler))
-    driver.virsh("resume", guest)
+    driver.virsh("resume", running)
     (heard,) = new.wait_for(1)
     assert heard["SequenceNumber"] == 0
     assert heard["SequenceContext"] != old.heard[0]["SequenceContext"]
@@ -430,11 +427,10 @@ def certificate(directory, name):
     return ca, key, leaf
 
 
-def test_a_listener_with_tls(start, driver, ears, guest, tmp_path):
+def test_a_listener_with_tls(start, driver, ears, running, tmp_path):
     ca, key, leaf = certificate(tmp_path, "good")
     _, other_key, other_leaf = certificate(tmp_path, "bad")
     daemon = start(f'ca = "{ca}"')
-    driver.virsh("start", guest)
     good, bad = ears(Scripted), ears(Scripted)
     for listener, chain, private in ((good, leaf, key), (bad, other_leaf, other_key)):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -443,7 +439,7 @@ def test_a_listener_with_tls(start, driver, ears, guest, tmp_path):
     connection = daemon.connect()
     subscribe(connection, good.url.replace("http:", "https:"), MODIFIED, name="good")
     subscribe(connection, bad.url.replace("http:", "https:"), MODIFIED, name="bad")
-    toggle(driver, guest, 2)
+    toggle(driver, running, 2)
     assert [number_of(body) for body in good.wait_for(2)] == [0, 1]
     assert wait_until(lambda: "certificate" in daemon.log(), 30), daemon.log()
     assert bad.bodies == []

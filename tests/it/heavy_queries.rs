@@ -7,7 +7,7 @@ use tokio::{net::TcpStream, sync::watch};
 use virtcimd::{
     cim::{CimName, Instance, InstanceOptions, InstancePath, OpenOptions, Operation},
     http::Server,
-    ops::{InstanceProvider, Operations, Outcome, PullLimits, Registry, Sink, Space},
+    ops::{self, InstanceProvider, Operations, Outcome, PullLimits, Registry, Sink, Space},
     repository::Repository,
 };
 
@@ -82,7 +82,7 @@ async fn start(wanted: usize) -> House {
     let crowd = Arc::new(crowd);
     let mut registry = Registry::default();
     registry.serve(Space::Virt, Arc::clone(&crowd) as Arc<_>).unwrap();
-    let operations = Operations::new(Repository::builtin(), registry, PullLimits::default());
+    let operations = Operations::new(Repository::builtin(), registry, ops::Limits::default());
     let (server, address) = serve_operations(operations.clone()).await;
     House { crowd, operations, server, address }
 }

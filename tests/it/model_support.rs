@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use virtcimd::{
     cim::{CimName, Namespace, Operation, Request},
     http::{ListenAddress, Listeners, Server},
-    ops::{Operations, PullLimits, Registry},
+    ops::{Limits, Operations, Registry},
     repository::Repository,
     xml,
 };
@@ -23,7 +23,7 @@ pub fn namespace() -> Namespace {
 
 /// Serves these objects on loopback.
 pub async fn serve(registry: Registry) -> (Server, SocketAddr) {
-    serve_operations(Operations::new(Repository::builtin(), registry, PullLimits::default())).await
+    serve_operations(Operations::new(Repository::builtin(), registry, Limits::default())).await
 }
 
 /// Serves these operations on loopback.

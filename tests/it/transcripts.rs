@@ -22,7 +22,7 @@ use virtcimd::{
         fake::{FakeHypervisor, FakeWorld},
     },
     migration::{DestinationPolicy, DiskDirectories, MigrationHandle, Options, Parts},
-    ops::{Context, Operations, Principal, PullLimits, Registry, Role},
+    ops::{self, Context, Operations, Principal, Registry, Role},
     providers::{self, CheckFailure, FailedJobState, Host, Migrations, Prefix, Server, Terms},
     repository::Repository,
     store::Store,
@@ -286,7 +286,7 @@ impl Recorded {
             max_operation_timeout: 600,
         };
         providers::register_server(&mut registry, &server, &[host]).expect("one server");
-        let operations = Operations::new(Repository::builtin(), registry, PullLimits::default());
+        let operations = Operations::new(Repository::builtin(), registry, ops::Limits::default());
         Self { operations, tasks, stop, _checks: checks }
     }
 

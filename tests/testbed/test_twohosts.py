@@ -1,13 +1,15 @@
-"""The parts of the test bed that need no root: what it concludes from what guests print."""
+"""The test bed: what it concludes from what guests print, which needs no root, and all of it where it can run."""
 
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(Path(__file__).parent))
 
-from twohosts.bed import Bed  # noqa: E402  (the path comes first)
+from twohosts.bed import Bed, missing  # noqa: E402  (the path comes first)
 from twohosts.errors import BedError  # noqa: E402
 from twohosts.guest import Spec, guest_uuid  # noqa: E402
 
@@ -86,3 +88,10 @@ def test_a_directory_that_will_not_do(directory, monkeypatch):
 def test_a_name_that_will_not_do(name):
     with pytest.raises(BedError):
         Bed("/tmp/nowhere").guest(name)
+
+
+def test_what_it_says_of_itself():
+    if reasons := missing():
+        pytest.skip("; ".join(reasons))
+    done = subprocess.run([ROOT / "tools" / "test-testbed"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -69,10 +69,10 @@ impl Dispatcher {
     ) -> Self {
         let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
+            routes: Routes::none(subscriptions.query_limits()),
             subscriptions,
             repository,
             tasks,
-            routes: Routes::default(),
             outboxes: BTreeMap::new(),
             start: started.as_micros(),
             closing: CancellationToken::new(),

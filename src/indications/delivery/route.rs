@@ -35,16 +35,16 @@ enum Condition {
 }
 
 impl Compiled {
-    /// The filter of an object in the store. It was checked when it was made, but the schema may have
-    /// become another since.
-    fn new(source: &Arc<Instance>) -> Result<Self, String> {
+    /// The filter of an object in the store. It was checked when it was made, but schema and limits may have
+    /// become others since.
+    fn new(source: &Arc<Instance>, limits: &query::Limits) -> Result<Self, String> {
         let text = |property| {
             source.value(&CimName::literal(property)).and_then(Value::as_str).unwrap_or_default()
         };
         let (language, query) = (text("QueryLanguage").trim(), text("Query"));
         let condition = match Language::from_name(language) {
-            Some(language) => query::parse(language, query).map(Condition::Select),
-            None => query::Filter::parse(query).map(Condition::Filter),
+            Some(language) => query::parse(language, query, limits).map(Condition::Select),
+            None => query::Filter::parse(query, limits).map(Condition::Filter),
         };
         Ok(Self {
             source: Arc::clone(source),
@@ -107,14 +107,20 @@ pub(super) struct Route {
 /// All routes on which something is sent: those of the subscriptions that are enabled.
 #[derive(Debug, Default)]
 pub(super) struct Routes {
+    limits: query::Limits,
     filters: BTreeMap<Identity, Arc<Compiled>>,
     all: Vec<Route>,
 }
 
 impl Routes {
+    /// None yet. Those that come after have the same limits.
+    pub(super) fn none(limits: query::Limits) -> Self {
+        Self { limits, ..Self::default() }
+    }
+
     /// The routes of these objects; filters that are as they were are not read again.
     pub(super) fn of(objects: &Objects, before: &Self) -> Self {
-        let mut routes = Self::default();
+        let mut routes = Self::none(before.limits);
         for (identity, subscription) in objects.subscriptions() {
             if !subscription::is_enabled(subscription) {
                 continue;
@@ -146,7 +152,7 @@ impl Routes {
         let old = before.filters.get(&identity).filter(|old| Arc::ptr_eq(&old.source, source));
         let compiled = match old {
             Some(old) => Arc::clone(old),
-            None => match Compiled::new(source) {
+            None => match Compiled::new(source, &self.limits) {
                 Ok(compiled) => Arc::new(compiled),
                 Err(error) => {
                     warn!(filter = %Objects::path(source), error, "a stored filter is no use");

@@ -122,7 +122,7 @@ pub(super) fn guest(prefix: &str, guest: &str) -> Instance {
 pub(super) fn server(build: impl FnOnce(&mut Registry)) -> Operations {
     let mut registry = Registry::default();
     build(&mut registry);
-    Operations::new(Repository::builtin(), registry, PullLimits::default())
+    Operations::new(Repository::builtin(), registry, Limits::default())
 }
 
 /// One KVM host with guests of these names.

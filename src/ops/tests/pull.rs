@@ -6,10 +6,7 @@ use std::{
 };
 
 use super::*;
-use crate::{
-    cim::{AssociationFilter, ListKind, OpenOptions},
-    ops::contexts::EMPTY_PULLS,
-};
+use crate::cim::{AssociationFilter, ListKind, OpenOptions};
 
 const NAMES: &[&str] = &["a", "b", "c"];
 
@@ -160,11 +157,11 @@ async fn a_context_is_not_kept_open_for_ever_by_pulls_of_nothing() {
         }
     };
     let exceeded = (StatusCode::ServerLimitsExceeded, "1000 pulls asked for no objects");
-    idle(EMPTY_PULLS).await;
+    idle(PullLimits::default().empty).await;
     fails(run(&server, pull(&context, 0)).await, exceeded.0, exceeded.1);
     // Whoever takes something may wait again.
     assert_eq!(pulled(run(&server, pull(&context, 1)).await).0, ["a"]);
-    idle(EMPTY_PULLS).await;
+    idle(PullLimits::default().empty).await;
     tokio::time::advance(Duration::from_secs(40)).await;
     fails(run(&server, pull(&context, 0)).await, exceeded.0, exceeded.1);
     tokio::time::advance(Duration::from_secs(40)).await;
@@ -389,7 +386,8 @@ async fn an_enumeration_too_many_costs_no_search() {
         Arc::new(Searched { class: name("KVM_ComputerSystem"), searches: AtomicUsize::new(0) });
     let mut registry = Registry::default();
     registry.serve(Space::Virt, Arc::clone(&searched) as Arc<_>).unwrap();
-    let limits = PullLimits { contexts_per_user: 1, ..PullLimits::default() };
+    let pull = PullLimits { contexts_per_user: 1, ..PullLimits::default() };
+    let limits = Limits { pull, ..Limits::default() };
     let server = Operations::new(Repository::builtin(), registry, limits);
     let context = pulled(run(&server, open(1)).await).1.expect("there is more");
     let full = "1 enumerations are open: 1 are allowed for one user";

@@ -18,7 +18,7 @@ use crate::{
         Instance, InstanceOptions, InstancePath, Namespace, ObjectPath, Operation, Reply, Request,
         StatusCode, Value,
     },
-    ops::{Context, Operations, Principal, PullLimits, Registry, Role},
+    ops::{Context, Limits, Operations, Principal, Registry, Role},
     repository::Repository,
 };
 
@@ -199,7 +199,7 @@ async fn the_successors_of_the_object_manager_are_there_if_the_schema_has_them()
     let found = async |repository: Arc<Repository>, class: &str| {
         let mut registry = Registry::default();
         register_wbem_server(&mut registry, &server, &repository).unwrap();
-        let operations = Operations::new(repository, registry, PullLimits::default());
+        let operations = Operations::new(repository, registry, Limits::default());
         let ctx = Context {
             principal: Principal { name: "x".to_owned(), role: Role::Viewer },
             peer: "unix:1".to_owned(),

@@ -23,7 +23,7 @@ use crate::{
     },
     indications::{self, DeliveryOptions, Subscriptions},
     migration::{DestinationPolicy, DiskDirectories, MigrationHandle, Options, Parts},
-    ops::{Context, Operations, Principal, PullLimits, Role},
+    ops::{Context, Limits, Operations, Principal, Role},
     repository::Repository,
     store::Store,
 };
@@ -138,7 +138,7 @@ impl World {
         let started = Subscriptions::start(store.clone(), schema, kept, &tasks, stop.clone());
         let subscriptions = started.await.unwrap();
         register_subscriptions(&mut registry, &server, &limits, &subscriptions).unwrap();
-        let operations = Operations::new(Repository::builtin(), registry, PullLimits::default());
+        let operations = Operations::new(Repository::builtin(), registry, Limits::default());
         Self { world, hypervisors, operations, directory, terms, jobs, store, tasks, stop }
     }
 
