@@ -37,7 +37,7 @@ timeout = "60s"
 
 [migration]
 default-transport = "tcp"
-shutdown-timeout = "3s"
+shutdown-timeout = "{shutdown}"
 late-shutdown = "{late}"
 {migration}
 
@@ -105,6 +105,7 @@ class Mover:
     bed: object
     migration: str = ""
     builtin: str = ""
+    shutdown: str = "3s"
     late: str = "2s"
     more: str = ""
     # Whether the test sets its wall clock.
@@ -120,6 +121,7 @@ class Mover:
             directory=self.directory,
             migration=self.migration,
             builtin=self.builtin,
+            shutdown=self.shutdown,
             late=self.late,
             more=self.more,
         )

@@ -16,6 +16,7 @@ from moving import (
     FAILED,
     OFFLINE,
     QUEUED,
+    RESTART,
     SWITCHING,
     Mover,
     describe,
@@ -23,6 +24,7 @@ from moving import (
     succeeded,
 )
 from twohosts import network
+from twohosts.guest import Spec
 from twohosts.host import wait_until
 
 # A dead peer is noticed within seconds, not half a minute.
@@ -182,6 +184,32 @@ def test_abort_while_the_store_is_full(bed, small_disk, make_guest, link):
         mover.stop()
         mover.start()
         assert mover.job(path)["MigrationPhase"] == CANCELLED
+    finally:
+        mover.close()
+
+
+def test_what_waits_for_the_store_is_decided_anew(bed, small_disk, make_guest):
+    """The guest is off and is to start at the destination. Before that can be written down somebody starts it here."""
+    make_guest(name="db")
+    guest, truth = make_guest(Spec(deaf=True))
+    mover = Mover(bed, shutdown="60s")
+    mover.daemon.store = small_disk / "virtcimd.db"
+    mover.start()
+    try:
+        path = mover.migrate(how=RESTART)
+        mover.wait_for_status(path, "Shutting")
+        mover.checks.add("10-no", "exit 1")
+        bed.a.run("sh", "-c", f"cat /dev/zero >{small_disk}/ballast", check=False)
+        use_up(mover, "db")
+        bed.a.run("virsh", "destroy", "web")
+        # What follows is why it can't be stored.
+        mover.wait_for_status(path, "Starting the guest at the destination: ")
+        bed.a.run("virsh", "start", "web")
+        bed.a.run("rm", f"{small_disk}/ballast")
+        job = mover.end_of(path)
+        assert failed(job), describe(job)
+        assert job["ErrorDescription"].endswith("the guest was started at the source meanwhile")
+        truth.settled_at(bed.a)
     finally:
         mover.close()
 
