@@ -48,7 +48,7 @@ mod sight;
 mod tests;
 
 pub use agenda::Agenda;
-pub use event::{Effect, Ending, Event, Refusal};
+pub use event::{Deed, Effect, Ending, Event, Refusal};
 pub use failure::{Failure, Reason};
 pub use phase::Phase;
 use serde::{Deserialize, Serialize};
@@ -154,14 +154,14 @@ pub struct Job {
     impatient: bool,
     /// The current step of cleaning up, and how often it has failed.
     #[serde(default)]
-    step: Option<Effect>,
+    step: Option<Deed>,
     tries: u8,
     /// How many steps of cleaning up there were.
     #[serde(default)]
     steps: u16,
     /// The steps that are left as they are.
     #[serde(default)]
-    undone: Vec<Effect>,
+    undone: Vec<Deed>,
     /// What could not be put in order.
     note: Option<String>,
     /// What became of the copies of disks that are of no use.
@@ -180,7 +180,7 @@ enum Copies {
 }
 
 /// A new state and what to do once it is stored.
-pub type Step = (Job, &'static [Effect]);
+pub type Step = (Job, Vec<Effect>);
 
 impl Job {
     /// A job that waits for its turn.
@@ -362,8 +362,8 @@ impl Job {
         })
     }
 
-    fn to(self, phase: Phase, effects: &'static [Effect]) -> Step {
-        (Self { phase, ..self }, effects)
+    fn to(self, phase: Phase, effects: &[Effect]) -> Step {
+        (Self { phase, ..self }, effects.to_vec())
     }
 
     /// The first thing that changes a host.
@@ -372,7 +372,9 @@ impl Job {
             MigrationType::Offline | MigrationType::Live | MigrationType::Resume => {
                 self.to(Phase::Copying, &[Effect::StartMove])
             }
-            MigrationType::Restart => self.to(Phase::Defining, &[Effect::DefineDestination]),
+            MigrationType::Restart => {
+                self.to(Phase::Defining, &[Effect::Do(Deed::DefineDestination)])
+            }
         }
     }
 
@@ -383,7 +385,7 @@ impl Job {
 
     fn start_destination(self) -> Step {
         Self { starting: true, was_off: true, ..self }
-            .to(Phase::Starting, &[Effect::StartDestination])
+            .to(Phase::Starting, &[Effect::Do(Deed::StartDestination)])
     }
 
     fn ended(self, ending: Ending) -> Step {
@@ -441,7 +443,7 @@ impl Job {
 
     fn on_adopted(self) -> Step {
         match self.phase {
-            Phase::Queued => (self, &[]),
+            Phase::Queued => (self, Vec::new()),
             // No host was touched yet.
             Phase::Checking | Phase::Preparing => self.to(Phase::Queued, &[]),
             phase => {
@@ -458,15 +460,15 @@ impl Job {
     fn on_patience_over(self) -> Step {
         match self.doubt {
             // A look would not bring what is under way to its end.
-            None | Some(Doubt::Overdue) => (self, &[]),
-            Some(Doubt::MayShutDown) => (Self { watch_over: true, ..self }, &[Effect::Inspect]),
-            Some(_) => (Self { impatient: true, ..self }, &[Effect::Inspect]),
+            None | Some(Doubt::Overdue) => (self, Vec::new()),
+            Some(Doubt::MayShutDown) => (Self { watch_over: true, ..self }, vec![Effect::Inspect]),
+            Some(_) => (Self { impatient: true, ..self }, vec![Effect::Inspect]),
         }
     }
 
     fn on_overdue(self) -> Step {
         let doubt = if self.waits_for_a_host() { Some(Doubt::Overdue) } else { self.doubt };
-        (Self { doubt, ..self }, &[])
+        (Self { doubt, ..self }, Vec::new())
     }
 
     /// Whether a host is at work for the job, on a deed or on the end of a move.
@@ -493,7 +495,7 @@ impl Job {
     /// A step of cleaning up is done.
     fn tidied(self) -> Step {
         // From now on it pauses for reasons of its own.
-        let resumed = matches!(self.step, Some(Effect::ResumeSource | Effect::ResumeDestination));
+        let resumed = matches!(self.step, Some(Deed::ResumeSource | Deed::ResumeDestination));
         let held = self.held && !resumed;
         let copies = match self.copies {
             Copies::Going | Copies::Gone => Copies::Gone,

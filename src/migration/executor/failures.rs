@@ -2,7 +2,7 @@
 
 use crate::{
     hypervisor::HypervisorError,
-    migration::job::{Effect, Ending, Event, Failure, Reason},
+    migration::job::{Deed, Ending, Event, Failure, Reason},
 };
 
 /// What the result of libvirt's call says of the move.
@@ -33,35 +33,34 @@ pub(super) fn failure_of(doing: &str, error: &HypervisorError) -> Failure {
     Failure::new(reason, format!("{doing}: {error}"))
 }
 
-/// What a failed deed means: one whose report was lost may have been done.
-pub(super) fn broke(effect: Effect, error: &HypervisorError) -> Event {
-    let doing = match effect {
-        Effect::DefineDestination => "Failed to define domain",
-        Effect::StartDestination => "Failed to start domain on remote host",
-        Effect::ResumeSource | Effect::ResumeDestination => "Failed to resume domain",
-        Effect::StartSource => "Failed to start domain again",
-        Effect::ShutDownGuest => "Unable to shutdown guest",
-        Effect::DestroySource | Effect::DestroyIncoming => {
-            "Failed to end what is left of the domain"
-        }
-        Effect::PersistDestination => "Failed to make the domain persistent",
-        Effect::UndefineDestination | Effect::UndefineSource => "Failed to undefine domain",
-        Effect::AutostartDestination | Effect::HoldSource | Effect::AutostartSource => {
+/// What a failed deed means.
+pub(super) fn broke(deed: Deed, error: &HypervisorError) -> Event {
+    event(doing(deed), error)
+}
+
+/// That the guest could not be asked to shut down.
+pub(super) fn unasked(error: &HypervisorError) -> Event {
+    event("Unable to shutdown guest", error)
+}
+
+fn doing(deed: Deed) -> &'static str {
+    match deed {
+        Deed::DefineDestination => "Failed to define domain",
+        Deed::StartDestination => "Failed to start domain on remote host",
+        Deed::ResumeSource | Deed::ResumeDestination => "Failed to resume domain",
+        Deed::StartSource => "Failed to start domain again",
+        Deed::DestroySource | Deed::DestroyIncoming => "Failed to end what is left of the domain",
+        Deed::PersistDestination => "Failed to make the domain persistent",
+        Deed::UndefineDestination | Deed::UndefineSource => "Failed to undefine domain",
+        Deed::AutostartDestination | Deed::HoldSource | Deed::AutostartSource => {
             "Failed to set autostart"
         }
-        Effect::RemoveCopies => "Failed to remove copied disks",
-        Effect::RunGate
-        | Effect::StopGate
-        | Effect::Prepare
-        | Effect::StartMove
-        | Effect::Watch
-        | Effect::AbortMove
-        | Effect::SuspendSource
-        | Effect::PausePostCopy
-        | Effect::RecoverPostCopy
-        | Effect::Inspect
-        | Effect::InspectLater => "Failed",
-    };
+        Deed::RemoveCopies => "Failed to remove copied disks",
+    }
+}
+
+/// What was not reported as done may have been done, if the report was lost.
+fn event(doing: &str, error: &HypervisorError) -> Event {
     let failure = failure_of(doing, error);
     match error {
         HypervisorError::Unreachable { .. }
@@ -91,7 +90,7 @@ mod tests {
         assert_eq!(ending(Err(unclear.clone())), Ending::Unclear(failure()));
         let step = "Failed to define domain: why";
         let step = || Failure::new(Reason::Host, step);
-        assert_eq!(broke(Effect::DefineDestination, &refused(90)), Event::Broke(step()));
-        assert_eq!(broke(Effect::DefineDestination, &unclear), Event::Lost(step()));
+        assert_eq!(broke(Deed::DefineDestination, &refused(90)), Event::Broke(step()));
+        assert_eq!(broke(Deed::DefineDestination, &unclear), Event::Lost(step()));
     }
 }

@@ -22,7 +22,10 @@ use crate::{
     migration::{
         DestinationFacts, SourceFacts,
         executor::{failures, ticket},
-        job::{Activity, Effect, Event, Facts, Failure, Outgoing, Presence, Reason, Sight, Sights},
+        job::{
+            Activity, Deed, Effect, Event, Facts, Failure, Outgoing, Presence, Reason, Sight,
+            Sights,
+        },
     },
     sys::blocking::{SlotError, Slots},
 };
@@ -249,7 +252,7 @@ impl Hands {
             Ok(()) => {}
             // It is gone, which is off.
             Err(HypervisorError::NotFound { .. }) => return Event::GuestOff,
-            Err(error) => return failures::broke(Effect::ShutDownGuest, &error),
+            Err(error) => return failures::unasked(&error),
         }
         loop {
             let uuid = self.guest_uuid.clone();
@@ -272,23 +275,23 @@ impl Hands {
     /// others act on guests, too. A destination that was never told to start it may be silent.
     pub(super) async fn check_elsewhere(
         &self,
-        effect: Effect,
+        deed: Deed,
         facts: Facts,
         started_there: bool,
     ) -> Answer<()> {
         let uuid = self.guest_uuid.clone();
         let look = move |host: &dyn Migrator| sight(host, &uuid, OurMove::default());
-        let (elsewhere, may) = match effect {
-            Effect::StartDestination => {
+        let (elsewhere, may) = match deed {
+            Deed::StartDestination => {
                 let source = self.ask_source("inspect", look).await?;
                 (source, source.lets_start(facts))
             }
-            Effect::ResumeDestination => {
+            Deed::ResumeDestination => {
                 let source = self.ask_source("inspect", look).await?;
                 (source, source.is_idle())
             }
-            Effect::StartSource | Effect::ResumeSource => {
-                let trusted = effect == Effect::StartSource && !started_there;
+            Deed::StartSource | Deed::ResumeSource => {
+                let trusted = deed == Deed::StartSource && !started_there;
                 match self.ask_destination("inspect", look).await {
                     Err(_) if trusted => return Ok(()),
                     Err(error) => return Err(error),
@@ -325,16 +328,16 @@ impl Hands {
         .await
     }
 
-    /// Carries out an effect that changes one host.
-    pub(super) async fn change(&self, effect: Effect, means: Means) -> Answer<()> {
+    /// Changes one host.
+    pub(super) async fn change(&self, deed: Deed, means: Means) -> Answer<()> {
         let Means { facts, definition, copies } = means;
         let uuid = self.guest_uuid.clone();
-        match effect {
-            Effect::DefineDestination => {
+        match deed {
+            Deed::DefineDestination => {
                 let definition = definition.ok_or_else(no_definition)?;
                 self.act_at_destination(move |host| host.define(&definition)).await
             }
-            Effect::StartDestination => {
+            Deed::StartDestination => {
                 if facts.autostart {
                     // Or this host's next start would run the guest a second time.
                     let uuid = uuid.clone();
@@ -342,35 +345,35 @@ impl Hands {
                 }
                 self.act_at_destination(move |host| host.start(&name_of(host, &uuid)?)).await
             }
-            Effect::StartSource => {
+            Deed::StartSource => {
                 self.act_at_source(move |host| start_again(host, &uuid, facts, definition)).await
             }
-            Effect::ResumeSource => {
+            Deed::ResumeSource => {
                 self.act_at_source(move |host| host.resume(&name_of(host, &uuid)?)).await
             }
-            Effect::ResumeDestination => {
+            Deed::ResumeDestination => {
                 self.act_at_destination(move |host| host.resume(&name_of(host, &uuid)?)).await
             }
-            Effect::DestroySource => {
+            Deed::DestroySource => {
                 self.act_at_source(move |host| destroy_if(host, &uuid, is_on_its_way)).await
             }
-            Effect::DestroyIncoming => {
+            Deed::DestroyIncoming => {
                 self.act_at_destination(move |host| destroy_if(host, &uuid, is_on_its_way)).await
             }
-            Effect::PersistDestination => {
+            Deed::PersistDestination => {
                 self.act_at_destination(move |host| {
                     let name = name_of(host, &uuid)?;
                     host.define(&host.domain_xml(&name, XmlForm::InactiveSecure)?)
                 })
                 .await
             }
-            Effect::UndefineDestination => {
+            Deed::UndefineDestination => {
                 self.act_at_destination(move |host| host.undefine(&name_of(host, &uuid)?)).await
             }
-            Effect::RemoveCopies => {
+            Deed::RemoveCopies => {
                 self.act_at_destination(move |host| remove_files(host, &uuid, &copies)).await
             }
-            Effect::UndefineSource => {
+            Deed::UndefineSource => {
                 self.act_at_source(move |host| {
                     let domain = host.domain_by_uuid(&uuid)?;
                     if domain.is_active() {
@@ -380,27 +383,15 @@ impl Hands {
                 })
                 .await
             }
-            Effect::AutostartDestination => {
+            Deed::AutostartDestination => {
                 self.act_at_destination(move |host| set_autostart(host, &uuid, true)).await
             }
-            Effect::HoldSource => {
+            Deed::HoldSource => {
                 self.act_at_source(move |host| set_autostart(host, &uuid, false)).await
             }
-            Effect::AutostartSource => {
+            Deed::AutostartSource => {
                 self.act_at_source(move |host| set_autostart(host, &uuid, true)).await
             }
-            Effect::RunGate
-            | Effect::StopGate
-            | Effect::Prepare
-            | Effect::ShutDownGuest
-            | Effect::StartMove
-            | Effect::AbortMove
-            | Effect::SuspendSource
-            | Effect::PausePostCopy
-            | Effect::Watch
-            | Effect::RecoverPostCopy
-            | Effect::Inspect
-            | Effect::InspectLater => Ok(()),
         }
     }
 }

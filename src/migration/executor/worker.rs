@@ -32,7 +32,7 @@ use crate::{
     hypervisor::{HostEvent, MigrationOrder},
     migration::{
         Patience, Plan, Progress, copied_files,
-        job::{Agenda, Doubt, Effect, Event, Failure, Job, Phase, Reason, Refusal},
+        job::{Agenda, Deed, Doubt, Effect, Event, Failure, Job, Phase, Reason, Refusal},
     },
     store::StoreError,
     telemetry::{AUDIT, Chain},
@@ -271,7 +271,9 @@ impl Worker {
             // What was still to be done to the move would now hit another one.
             self.agenda.clear();
         }
-        if before.doubt() == Some(Doubt::MayShutDown) && effects.contains(&Effect::StartSource) {
+        if before.doubt() == Some(Doubt::MayShutDown)
+            && effects.contains(&Effect::Do(Deed::StartSource))
+        {
             let request = &self.ticket.record.request;
             let (domain, user) = (&request.guest, &request.owner);
             warn!(target: AUDIT, %domain, user, "a guest shut down late and is started again");
@@ -282,7 +284,7 @@ impl Worker {
         self.progress.enter(job.phase());
         self.ticket.report = self.progress.report().clone();
         self.ticket.set_job(job);
-        self.agenda.extend(effects);
+        self.agenda.extend(&effects);
         self.store(Some(&before)).await;
         if self.ticket.job.doubt() != before.doubt() {
             // Each doubt has our whole patience.
@@ -403,20 +405,7 @@ impl Worker {
                     }
                 }
             }
-            Effect::DefineDestination
-            | Effect::StartDestination
-            | Effect::ResumeSource
-            | Effect::ResumeDestination
-            | Effect::StartSource
-            | Effect::DestroySource
-            | Effect::DestroyIncoming
-            | Effect::PersistDestination
-            | Effect::UndefineDestination
-            | Effect::RemoveCopies
-            | Effect::UndefineSource
-            | Effect::AutostartDestination
-            | Effect::HoldSource
-            | Effect::AutostartSource => self.change(effect),
+            Effect::Do(deed) => self.change(deed),
         }
     }
 
@@ -433,10 +422,10 @@ impl Worker {
     }
 
     /// Changes something on one host.
-    fn change(&mut self, effect: Effect) {
+    fn change(&mut self, deed: Deed) {
         let definitions = self.ticket.record.definitions.clone();
-        let definition = definitions.map(|Definitions { source, destination }| match effect {
-            Effect::DefineDestination => destination,
+        let definition = definitions.map(|Definitions { source, destination }| match deed {
+            Deed::DefineDestination => destination,
             _ => source,
         });
         let (facts, copies) = (*self.ticket.job.facts(), self.ticket.record.copies.clone());
@@ -444,15 +433,15 @@ impl Worker {
         let started_there = self.ticket.job.was_started_there();
         let hands = Arc::clone(&self.hands);
         self.begin(move |_| async move {
-            if let Err(error) = hands.check_elsewhere(effect, facts, started_there).await {
-                warn!(?effect, error = %Chain(&error), "a step of the job is withheld");
+            if let Err(error) = hands.check_elsewhere(deed, facts, started_there).await {
+                warn!(?deed, error = %Chain(&error), "a step of the job is withheld");
                 return Outcome::Event(Event::Withheld);
             }
-            Outcome::Event(match hands.change(effect, means).await {
+            Outcome::Event(match hands.change(deed, means).await {
                 Ok(()) => Event::Did,
                 Err(error) => {
-                    warn!(?effect, error = %Chain(&error), "a step of the job failed");
-                    failures::broke(effect, &error)
+                    warn!(?deed, error = %Chain(&error), "a step of the job failed");
+                    failures::broke(deed, &error)
                 }
             })
         });

@@ -58,32 +58,19 @@ fn leaves_guest_alone(effect: Effect) -> bool {
         Effect::StopGate | Effect::Inspect | Effect::InspectLater | Effect::AbortMove => true,
         Effect::RunGate
         | Effect::Prepare
-        | Effect::DefineDestination
         | Effect::ShutDownGuest
-        | Effect::StartDestination
         | Effect::StartMove
         | Effect::Watch
         | Effect::SuspendSource
         | Effect::PausePostCopy
         | Effect::RecoverPostCopy
-        | Effect::ResumeSource
-        | Effect::ResumeDestination
-        | Effect::StartSource
-        | Effect::DestroySource
-        | Effect::DestroyIncoming
-        | Effect::PersistDestination
-        | Effect::UndefineDestination
-        | Effect::RemoveCopies
-        | Effect::UndefineSource
-        | Effect::AutostartDestination
-        | Effect::HoldSource
-        | Effect::AutostartSource => false,
+        | Effect::Do(_) => false,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::Deed, *};
 
     #[test]
     fn what_leaves_the_guest_alone_overtakes_what_must_wait() {
@@ -106,8 +93,8 @@ mod tests {
         assert_eq!(agenda.next(false), Some(Effect::Inspect));
         assert_eq!(agenda.next(false), Some(Effect::InspectLater));
         assert!(!agenda.take_late());
-        agenda.extend(&[Effect::StartDestination]);
-        assert_eq!(agenda.next(true), Some(Effect::StartDestination));
+        agenda.extend(&[Effect::Do(Deed::StartDestination)]);
+        assert_eq!(agenda.next(true), Some(Effect::Do(Deed::StartDestination)));
         assert!(!agenda.take_late());
     }
 }

@@ -62,7 +62,7 @@ pub enum Ending {
 }
 
 /// What is to be done.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Effect {
     /// Run the gate, for [`Event::GatePassed`] or [`Event::Broke`].
     RunGate,
@@ -70,12 +70,8 @@ pub enum Effect {
     StopGate,
     /// Ask both hosts, for [`Event::Prepared`] or [`Event::Broke`].
     Prepare,
-    /// Define the guest at the destination.
-    DefineDestination,
     /// Ask the guest to shut down and wait, for [`Event::GuestOff`] or [`Event::Broke`].
     ShutDownGuest,
-    /// Start the guest at the destination.
-    StartDestination,
     /// Let libvirt move the guest, for [`Event::MoveEnded`].
     StartMove,
     /// Follow a move that goes on, for [`Event::MoveEnded`].
@@ -92,6 +88,17 @@ pub enum Effect {
     Inspect,
     /// Look at both hosts after a while, for [`Event::Seen`].
     InspectLater,
+    /// Change something, for [`Event::Did`], [`Event::Broke`], [`Event::Lost`] or [`Event::Withheld`].
+    Do(Deed),
+}
+
+/// A change of one host.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Deed {
+    /// Define the guest at the destination.
+    DefineDestination,
+    /// Start the guest at the destination.
+    StartDestination,
     /// Let the guest, paused by the migration or for its sake, go on at the source.
     ResumeSource,
     /// Let the guest, paused for the sake of the migration, go on at the destination.

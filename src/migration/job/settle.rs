@@ -5,7 +5,7 @@
 //! host was seen to have one; a host that can't be asked is a doubt, and in doubt we wait.
 
 use super::{
-    Activity, Copies, Doubt, Effect, Failure, Job, MAX_LOOKS, MAX_RECOVERIES,
+    Activity, Copies, Deed, Doubt, Effect, Failure, Job, MAX_LOOKS, MAX_RECOVERIES,
     MAX_RECOVERIES_AT_ONCE, MAX_STEPS, MigrationType, Outgoing, Phase, Presence, Reason, Sight,
     Sights, Step,
 };
@@ -95,7 +95,7 @@ impl Job {
                 self.settle_home(sights)
             }
             (_, Some(Activity::InTransit)) if self.has_borne(Doubt::HalfArrived) => {
-                self.step(&[Effect::DestroyIncoming], Self::end_home)
+                self.step(Deed::DestroyIncoming, Self::end_home)
             }
             // Its own libvirt ends it as soon as it notices.
             (_, Some(Activity::InTransit)) => self.wait(Doubt::HalfArrived),
@@ -117,7 +117,7 @@ impl Job {
         if sights.destination.is_active() {
             self.settle_away(sights)
         } else if sights.destination.is_idle() {
-            self.step(&[Effect::ResumeSource], |job| {
+            self.step(Deed::ResumeSource, |job| {
                 job.fail_with(
                     Reason::Host,
                     "the guest is paused at the source and can't be resumed",
@@ -149,7 +149,7 @@ impl Job {
             return self.to(Phase::Done, &[]);
         }
         if self.lacks_autostart(source) {
-            return self.begin_step(&[Effect::AutostartSource]);
+            return self.begin_step(Deed::AutostartSource);
         }
         let how = match source.activity() {
             Some(Activity::OffMigrated) => {
@@ -242,7 +242,7 @@ impl Job {
                 _ if self.shut_down => self
                     .because(Reason::Host, "the guest's definition vanished from the destination")
                     .settle_home(sights),
-                _ => self.to(Phase::Defining, &[Effect::DefineDestination]),
+                _ => self.to(Phase::Defining, &[Effect::Do(Deed::DefineDestination)]),
             };
         }
         if self.arrived && destination.is_only_defined() {
@@ -315,7 +315,7 @@ impl Job {
     }
 
     fn start_source(self) -> Step {
-        Self { returning: true, ..self }.step(&[Effect::StartSource], |job| {
+        Self { returning: true, ..self }.step(Deed::StartSource, |job| {
             job.fail_with(Reason::Host, "the guest was shut down and can't be started again")
         })
     }
@@ -340,7 +340,7 @@ impl Job {
     /// Follows a move that goes on, though not by a call of ours.
     fn follow(self, post_copy: bool) -> Step {
         let phase = if post_copy { Phase::Switching } else { Phase::Copying };
-        let effects: &'static [Effect] = if self.is_giving_up() && !post_copy {
+        let effects: &[Effect] = if self.is_giving_up() && !post_copy {
             &[Effect::AbortMove, Effect::Watch]
         } else {
             &[Effect::Watch]
@@ -349,21 +349,19 @@ impl Job {
     }
 
     /// A step of cleaning up, unless it is left as it is.
-    fn step(self, effects: &'static [Effect], give_up: impl FnOnce(Self) -> Step) -> Step {
-        match effects.first() {
-            Some(effect) if self.may_try(*effect) => self.begin_step(effects),
-            Some(_) | None => give_up(self),
-        }
+    fn step(self, deed: Deed, give_up: impl FnOnce(Self) -> Step) -> Step {
+        if self.may_try(deed) { self.begin_step(deed) } else { give_up(self) }
     }
 
-    fn begin_step(self, effects: &'static [Effect]) -> Step {
-        let step = effects.first().copied();
+    fn begin_step(self, deed: Deed) -> Step {
+        let step = Some(deed);
         let tries = if step == self.step { self.tries } else { 0 };
-        Self { step, tries, steps: self.steps + 1, ..self }.to(Phase::CleaningUp, effects)
+        Self { step, tries, steps: self.steps + 1, ..self }
+            .to(Phase::CleaningUp, &[Effect::Do(deed)])
     }
 
-    fn may_try(&self, effect: Effect) -> bool {
-        self.steps < MAX_STEPS && !self.undone.contains(&effect)
+    fn may_try(&self, deed: Deed) -> bool {
+        self.steps < MAX_STEPS && !self.undone.contains(&deed)
     }
 
     fn wait(self, doubt: Doubt) -> Step {
@@ -380,7 +378,7 @@ impl Job {
         match doubt {
             Doubt::DestinationUnreachable if self.is_certainly_home(sights) => {
                 if self.lacks_autostart(sights.source) {
-                    return self.begin_step(&[Effect::AutostartSource]);
+                    return self.begin_step(Deed::AutostartSource);
                 }
                 let note = "the destination host could not be asked whether anything is left there";
                 self.noting(note).end_home()
@@ -443,10 +441,10 @@ impl Job {
     fn settle_away(self, sights: Sights) -> Step {
         let job = Self { failure: None, ..self };
         let due = job.steps_away(sights);
-        let next = due.iter().find_map(|step| step.filter(|it| job.may_try(it[0])));
+        let next = due.into_iter().flatten().find(|deed| job.may_try(*deed));
         let paused = sights.destination.activity() == Some(Activity::Paused);
         match next {
-            Some(effects) => job.begin_step(effects),
+            Some(deed) => job.begin_step(deed),
             None if job.held && paused => job.fail_with(
                 Reason::Host,
                 "the guest is paused at the destination and can't be resumed",
@@ -456,10 +454,10 @@ impl Job {
     }
 
     /// What is due at the destination and left at the source, the most urgent first.
-    fn steps_away(&self, sights: Sights) -> [Option<&'static [Effect; 1]>; 7] {
+    fn steps_away(&self, sights: Sights) -> [Option<Deed>; 7] {
         let there = sights.destination.presence();
         let here = sights.source.presence();
-        let due = |is_due: bool, effects: &'static [Effect; 1]| is_due.then_some(effects);
+        let due = |is_due: bool, deed: Deed| is_due.then_some(deed);
         let away = |has: fn(Presence) -> bool| there.is_some_and(has);
         let left = |has: fn(Presence) -> bool| here.is_some_and(has);
         let persist = self.terms.persist.unwrap_or(self.facts.persistent);
@@ -470,16 +468,16 @@ impl Job {
         let too_much = !persist && away(|there| there.persistent && there.is_active());
         let autostart = persist && self.facts.autostart && !away(|there| there.autostart);
         [
-            due(left(|here| !here.is_off()), &[Effect::DestroySource]),
+            due(left(|here| !here.is_off()), Deed::DestroySource),
             // Or the host's next start would run the guest a second time.
-            due(left(|here| here.autostart), &[Effect::HoldSource]),
-            due(self.held && stands, &[Effect::ResumeDestination]),
-            due(persist && !persistent, &[Effect::PersistDestination]),
-            due(too_much && made_by_us, &[Effect::UndefineDestination]),
-            due(autostart && persistent, &[Effect::AutostartDestination]),
+            due(left(|here| here.autostart), Deed::HoldSource),
+            due(self.held && stands, Deed::ResumeDestination),
+            due(persist && !persistent, Deed::PersistDestination),
+            due(too_much && made_by_us, Deed::UndefineDestination),
+            due(autostart && persistent, Deed::AutostartDestination),
             due(
                 self.terms.undefine_source && persistent && left(Presence::is_off),
-                &[Effect::UndefineSource],
+                Deed::UndefineSource,
             ),
         ]
     }
@@ -488,21 +486,21 @@ impl Job {
     fn settle_home(self, sights: Sights) -> Step {
         let here = sights.source.presence();
         let paused = self.held && sights.source.activity() == Some(Activity::Paused);
-        if paused && self.may_try(Effect::ResumeSource) {
-            return self.begin_step(&[Effect::ResumeSource]);
+        if paused && self.may_try(Deed::ResumeSource) {
+            return self.begin_step(Deed::ResumeSource);
         }
         if self.lacks_autostart(sights.source) {
-            return self.begin_step(&[Effect::AutostartSource]);
+            return self.begin_step(Deed::AutostartSource);
         }
         let kept = here.is_some_and(|here| here.persistent) || !self.facts.persistent;
         let brought = !self.facts.destination_defined && sights.destination.is_only_defined();
-        if brought && kept && self.may_try(Effect::UndefineDestination) {
-            return self.begin_step(&[Effect::UndefineDestination]);
+        if brought && kept && self.may_try(Deed::UndefineDestination) {
+            return self.begin_step(Deed::UndefineDestination);
         }
         let idle = sights.destination.is_idle();
-        if self.has_copies() && idle && self.may_try(Effect::RemoveCopies) {
+        if self.has_copies() && idle && self.may_try(Deed::RemoveCopies) {
             // The guest has the originals, and nobody there has the copies.
-            return Self { copies: Copies::Going, ..self }.begin_step(&[Effect::RemoveCopies]);
+            return Self { copies: Copies::Going, ..self }.begin_step(Deed::RemoveCopies);
         }
         if paused {
             return self
@@ -521,7 +519,7 @@ impl Job {
         self.facts.persistent
             && self.facts.autostart
             && source.presence().is_some_and(lacks)
-            && self.may_try(Effect::AutostartSource)
+            && self.may_try(Deed::AutostartSource)
     }
 
     /// Whether there is something to take back of what was done for the move.

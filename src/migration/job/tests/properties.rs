@@ -27,9 +27,9 @@ pub(super) fn check_legal(job: &Job, effects: &[Effect]) {
             Effect::RunGate => phase == Phase::Checking,
             Effect::StopGate => phase == Phase::Cancelled,
             Effect::Prepare => phase == Phase::Preparing,
-            Effect::DefineDestination => phase == Phase::Defining,
+            Effect::Do(Deed::DefineDestination) => phase == Phase::Defining,
             Effect::ShutDownGuest => phase == Phase::ShuttingDown,
-            Effect::StartDestination => phase == Phase::Starting,
+            Effect::Do(Deed::StartDestination) => phase == Phase::Starting,
             Effect::StartMove => phase == Phase::Copying,
             Effect::Watch | Effect::AbortMove => {
                 matches!(phase, Phase::Copying | Phase::Switching)
@@ -38,18 +38,7 @@ pub(super) fn check_legal(job: &Job, effects: &[Effect]) {
             Effect::SuspendSource => matches!(phase, Phase::Copying | Phase::Switching),
             Effect::Inspect => phase.touches_hosts(),
             Effect::InspectLater => matches!(phase, Phase::Confirming | Phase::CleaningUp),
-            Effect::ResumeSource
-            | Effect::ResumeDestination
-            | Effect::StartSource
-            | Effect::DestroySource
-            | Effect::DestroyIncoming
-            | Effect::PersistDestination
-            | Effect::UndefineDestination
-            | Effect::RemoveCopies
-            | Effect::UndefineSource
-            | Effect::AutostartDestination
-            | Effect::HoldSource
-            | Effect::AutostartSource => phase == Phase::CleaningUp,
+            Effect::Do(_) => phase == Phase::CleaningUp,
         };
         assert!(fits, "{effect:?} while {phase:?}");
     }
@@ -153,7 +142,7 @@ proptest! {
         let mut job = Job::new(terms);
         for event in events {
             if let Ok((next, effects)) = job.clone().on(event) {
-                check_legal(&next, effects);
+                check_legal(&next, &effects);
                 job = next;
             }
         }

@@ -86,19 +86,18 @@ impl Dice {
 }
 
 /// What may fail for ever, except in a world without dice.
-const BREAKABLE: [Effect; 12] = [
-    Effect::Inspect,
-    Effect::ResumeSource,
-    Effect::ResumeDestination,
-    Effect::StartSource,
-    Effect::DestroySource,
-    Effect::DestroyIncoming,
-    Effect::PersistDestination,
-    Effect::UndefineDestination,
-    Effect::UndefineSource,
-    Effect::AutostartDestination,
-    Effect::AutostartSource,
-    Effect::HoldSource,
+const BREAKABLE: [Deed; 11] = [
+    Deed::ResumeSource,
+    Deed::ResumeDestination,
+    Deed::StartSource,
+    Deed::DestroySource,
+    Deed::DestroyIncoming,
+    Deed::PersistDestination,
+    Deed::UndefineDestination,
+    Deed::UndefineSource,
+    Deed::AutostartDestination,
+    Deed::AutostartSource,
+    Deed::HoldSource,
 ];
 
 pub(super) struct World {
@@ -123,7 +122,7 @@ pub(super) struct World {
     /// A start at the destination whose report was lost and that is still to happen.
     starting_late: bool,
     /// What never works.
-    broken: Option<Effect>,
+    broken: Option<Deed>,
     dice: Dice,
     job: Job,
     /// What the store has of it.
@@ -148,7 +147,8 @@ impl World {
             _ => Some(Activity::Running),
         };
         let mut dice = Dice(dice.into());
-        let broken = BREAKABLE.get(usize::from(dice.roll(40))).copied();
+        let broken = dice.roll(40).checked_sub(1);
+        let broken = broken.and_then(|index| BREAKABLE.get(usize::from(index))).copied();
         Self {
             terms,
             facts,
@@ -189,12 +189,12 @@ impl World {
             Ok((job, effects)) => {
                 let stored = serde_json::to_string(&job).expect("a job can be stored");
                 assert_eq!(serde_json::from_str::<Job>(&stored).expect("and read back"), job);
-                check_legal(&job, effects);
+                check_legal(&job, &effects);
                 if let Event::MoveEnded(_) = event {
                     self.agenda.clear();
                 }
                 self.job = job;
-                self.agenda.extend(effects);
+                self.agenda.extend(&effects);
                 self.store(before);
                 self.log.push(format!("  → {:?} {effects:?}", self.job.phase()));
             }
@@ -491,9 +491,9 @@ impl World {
         if self.job.phase() == Phase::Done {
             assert!(self.arrived, "done, but the guest never was there\n{}", report());
             let persist = self.terms.persist.unwrap_or(self.facts.persistent);
-            let works = |effect| self.broken != Some(effect);
+            let works = |deed| self.broken != Some(deed);
             assert!(tidy || self.broken.is_some(), "untidy for no reason\n{}", report());
-            let ghost = source.active.is_some() && works(Effect::DestroySource);
+            let ghost = source.active.is_some() && works(Deed::DestroySource);
             assert!(!ghost, "done, but active at the source\n{}", report());
             let copied = destination.copies || !self.facts.copies || self.stopped;
             assert!(copied, "done, and the disks are gone\n{}", report());
@@ -506,15 +506,15 @@ impl World {
             let gone = self.stopped && !destination.defined;
             let last = self.stopped && !source.defined;
             let there = persist || self.facts.destination_defined;
-            let by_us = works(Effect::PersistDestination) && works(Effect::UndefineDestination);
+            let by_us = works(Deed::PersistDestination) && works(Deed::UndefineDestination);
             let right = gone || last || destination.defined == there;
             assert!(right || !by_us, "{}", report());
             let kept = !self.terms.undefine_source && self.facts.persistent;
             // A transient guest at the destination can't replace a definition.
             let irreplaceable = self.facts.persistent && !destination.defined;
-            let removed = works(Effect::UndefineSource) && works(Effect::DestroySource);
+            let removed = works(Deed::UndefineSource) && works(Deed::DestroySource);
             assert!(!removed || source.defined == (kept || irreplaceable), "{}", report());
-            let held = works(Effect::HoldSource) && source.defined;
+            let held = works(Deed::HoldSource) && source.defined;
             assert!(!(held && source.autostart), "it may start twice\n{}", report());
             return;
         }
@@ -527,7 +527,7 @@ impl World {
             return;
         }
         let stands = destination.active == Some(Activity::Paused) && self.suspended;
-        if stands && self.broken == Some(Effect::ResumeDestination) {
+        if stands && self.broken == Some(Deed::ResumeDestination) {
             assert_eq!(reason, Some(Reason::Host), "{}", report());
             return;
         }

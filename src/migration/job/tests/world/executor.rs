@@ -5,8 +5,10 @@ use super::*;
 impl World {
     pub(super) fn act(&mut self, effect: Effect) {
         self.log.push(format!("effect {effect:?}"));
-        let moves =
-            matches!(effect, Effect::StartMove | Effect::ShutDownGuest | Effect::StartDestination);
+        let moves = matches!(
+            effect,
+            Effect::StartMove | Effect::ShutDownGuest | Effect::Do(Deed::StartDestination)
+        );
         assert!(!(moves && self.shown), "a job that was over moves the guest\n{}", self.report());
         match effect {
             Effect::RunGate => self.waiting = Some(Waiting::Gate),
@@ -72,30 +74,17 @@ impl World {
                     self.waiting = Some(Waiting::Shutdown);
                 }
             }
-            Effect::DefineDestination
-            | Effect::StartDestination
-            | Effect::ResumeSource
-            | Effect::ResumeDestination
-            | Effect::StartSource
-            | Effect::DestroySource
-            | Effect::DestroyIncoming
-            | Effect::PersistDestination
-            | Effect::UndefineDestination
-            | Effect::RemoveCopies
-            | Effect::UndefineSource
-            | Effect::AutostartDestination
-            | Effect::HoldSource
-            | Effect::AutostartSource => self.call(effect),
+            Effect::Do(deed) => self.call(deed),
         }
     }
 
     /// A call that changes one host: it may fail, and it may fail after it has worked.
-    pub(super) fn call(&mut self, effect: Effect) {
+    pub(super) fn call(&mut self, deed: Deed) {
         if self.dice.roll(3) == 2 {
             // The world moves on between the decision and the deed.
             self.start_by_hand();
         }
-        if !self.other_host_lets(effect) {
+        if !self.other_host_lets(deed) {
             self.tell(Event::Withheld);
             return;
         }
@@ -105,17 +94,17 @@ impl World {
                 self.killed = true;
                 self.tell_if_running(Event::Kill);
                 // What was begun goes on without us.
-                self.change(effect);
+                self.change(deed);
                 return;
             }
         }
         let luck = self.dice.roll(8);
-        if luck == 5 && effect == Effect::StartDestination && !self.destination.cut {
+        if luck == 5 && deed == Deed::StartDestination && !self.destination.cut {
             self.starting_late = true;
             self.tell(Event::Lost(broke()));
             return;
         }
-        let works = luck != 2 && self.broken != Some(effect) && self.change(effect);
+        let works = luck != 2 && self.broken != Some(deed) && self.change(deed);
         if luck == 4 {
             self.check_safe();
             self.crash();
@@ -129,35 +118,35 @@ impl World {
     }
 
     /// The look at the other host right before a deed.
-    fn other_host_lets(&self, effect: Effect) -> bool {
+    fn other_host_lets(&self, deed: Deed) -> bool {
         let (source, destination) =
             (self.source.sight(Outgoing::No), self.destination.sight(Outgoing::No));
-        match effect {
-            Effect::StartDestination => source.lets_start(self.facts),
-            Effect::ResumeDestination => source.is_idle(),
-            Effect::StartSource if !self.job.was_started_there() && self.destination.cut => true,
-            Effect::StartSource | Effect::ResumeSource => destination.is_idle(),
+        match deed {
+            Deed::StartDestination => source.lets_start(self.facts),
+            Deed::ResumeDestination => source.is_idle(),
+            Deed::StartSource if !self.job.was_started_there() && self.destination.cut => true,
+            Deed::StartSource | Deed::ResumeSource => destination.is_idle(),
             _ => true,
         }
     }
 
-    pub(super) fn change(&mut self, effect: Effect) -> bool {
+    pub(super) fn change(&mut self, deed: Deed) -> bool {
         let (source, destination) = (&mut self.source, &mut self.destination);
         let at_source = matches!(
-            effect,
-            Effect::ResumeSource
-                | Effect::StartSource
-                | Effect::DestroySource
-                | Effect::UndefineSource
-                | Effect::HoldSource
-                | Effect::AutostartSource
+            deed,
+            Deed::ResumeSource
+                | Deed::StartSource
+                | Deed::DestroySource
+                | Deed::UndefineSource
+                | Deed::HoldSource
+                | Deed::AutostartSource
         );
         if (at_source && source.cut) || (!at_source && destination.cut) {
             return false;
         }
-        match effect {
-            Effect::DefineDestination | Effect::PersistDestination => destination.defined = true,
-            Effect::StartDestination => {
+        match deed {
+            Deed::DefineDestination | Deed::PersistDestination => destination.defined = true,
+            Deed::StartDestination => {
                 if destination.active.is_some() || !destination.defined {
                     return false;
                 }
@@ -165,7 +154,7 @@ impl World {
                 destination.active = Some(Activity::Running);
                 self.arrived = true;
             }
-            Effect::ResumeSource => {
+            Deed::ResumeSource => {
                 if !matches!(source.active, Some(Activity::InTransit | Activity::Paused)) {
                     return false;
                 }
@@ -173,14 +162,14 @@ impl World {
                 source.active =
                     Some(if self.facts.paused { Activity::Paused } else { Activity::Running });
             }
-            Effect::ResumeDestination => {
+            Deed::ResumeDestination => {
                 if destination.active != Some(Activity::Paused) {
                     return false;
                 }
                 self.suspended = false;
                 destination.active = Some(Activity::Running);
             }
-            Effect::StartSource => {
+            Deed::StartSource => {
                 if source.active.is_some() {
                     return false;
                 }
@@ -188,29 +177,28 @@ impl World {
                 source.active = Some(Activity::Running);
                 source.ended = false;
             }
-            Effect::DestroySource => source.stop(),
-            Effect::DestroyIncoming => {
+            Deed::DestroySource => source.stop(),
+            Deed::DestroyIncoming => {
                 if destination.active == Some(Activity::InTransit) {
                     destination.stop();
                 }
             }
-            Effect::UndefineDestination => destination.defined = false,
-            Effect::RemoveCopies => {
+            Deed::UndefineDestination => destination.defined = false,
+            Deed::RemoveCopies => {
                 // A guest that uses them is there, or on its way there.
                 assert_eq!((self.moving, destination.active), (None, None), "copies are in use");
                 destination.copies = false;
             }
-            Effect::UndefineSource => {
+            Deed::UndefineSource => {
                 if source.active.is_some() {
                     return false;
                 }
                 source.defined = false;
                 source.autostart = false;
             }
-            Effect::AutostartDestination => destination.autostart = true,
-            Effect::HoldSource => source.autostart = false,
-            Effect::AutostartSource => source.autostart = source.defined,
-            other => panic!("{other:?} changes no host"),
+            Deed::AutostartDestination => destination.autostart = true,
+            Deed::HoldSource => source.autostart = false,
+            Deed::AutostartSource => source.autostart = source.defined,
         }
         true
     }
