@@ -44,18 +44,20 @@ def pytest_addoption(parser):
 class AtOnce:
     """Tells of a failure when it happens: where tests run in several processes, dots don't say where they are."""
 
-    def __init__(self, reporter):
-        self.reporter = reporter
+    def __init__(self, config):
+        self.config = config
 
     def pytest_runtest_logreport(self, report):
-        if report.failed:
-            reason = report.longreprtext.strip().splitlines()[-1:]
-            self.reporter.write_line(f"\nFAILED {report.nodeid} ({report.when}): {' '.join(reason)}", red=True)
+        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+        if report.failed and reporter:
+            crash = getattr(report.longrepr, "reprcrash", None)
+            reason = crash.message.partition("\n")[0] if crash else "the reason stands below"
+            reporter.write_line(f"\nFAILED {report.nodeid} ({report.when}): {reason}", red=True)
 
 
 def pytest_configure(config):
     if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(AtOnce(config.pluginmanager.get_plugin("terminalreporter")))
+        config.pluginmanager.register(AtOnce(config))
 
 
 def pytest_collection_modifyitems(items):

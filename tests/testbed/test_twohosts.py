@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+# Its own test lasts most of a minute: see tests/clients/conftest.py.
+WEIGHT = 5
 sys.path.insert(0, str(Path(__file__).parent))
 
 from twohosts.bed import Bed, missing  # noqa: E402  (the path comes first)

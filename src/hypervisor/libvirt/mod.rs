@@ -1,7 +1,7 @@
 //! libvirt behind our traits.
 //!
 //! [`Libvirt`] is one connection. `facts.rs` implements [`Hypervisor`], `orders.rs` [`Migrator`];
-//! `connector.rs` opens connections within a deadline; `event_loop.rs` runs libvirt's loop; `ffi.rs`
+//! `connector.rs` opens connections within a deadline; `event_loop.rs` runs libvirt's loop; `ffi/`
 //! is the one place with unsafe code.
 //!
 //! [`Hypervisor`]: super::Hypervisor
