@@ -103,6 +103,9 @@ impl AsFd for Socket {
     }
 }
 
+/// The streams' own reading and writing know that less than was asked for means that there is no more
+/// for now. Otherwise each answer would be followed by one more read, and a client that is quick with
+/// its next request would be served before all that wait.
 impl AsyncRead for Socket {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -153,5 +156,27 @@ impl AsyncWrite for Socket {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn after_a_short_read_there_is_nothing_to_read() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut socket = Socket::tcp(listener.accept().await.unwrap().0).unwrap();
+        client.write_all(b"request").await.unwrap();
+        assert_eq!(socket.read(&mut [0; 64]).await.unwrap(), 7);
+        let Socket::Tcp(stream) = &socket else { unreachable!("it was made of one") };
+        let again = stream.try_io(Interest::READABLE, || Ok(()));
+        assert_eq!(again.unwrap_err().kind(), io::ErrorKind::WouldBlock);
     }
 }
