@@ -161,6 +161,7 @@ impl Tag<'_, '_> {
     }
 
     /// Adds an attribute if there is a value for it.
+    #[inline]
     pub(super) fn with_some(self, name: &str, value: Option<&str>) -> Self {
         match value {
             Some(value) => self.with(name, value),
