@@ -150,14 +150,17 @@ impl Namespace {
     /// # Errors
     /// [`NameError`] if no component is left or a component is not printable text.
     pub fn parse(text: &str) -> Result<Self, NameError> {
-        let parts: Vec<&str> =
-            text.split('/').map(str::trim).filter(|part| !part.is_empty()).collect();
-        if parts.is_empty()
-            || parts.iter().any(|part| part.chars().any(|c| c.is_control() || c == ':'))
-        {
-            return Err(NameError(text.to_owned()));
+        let mut name = String::with_capacity(text.len());
+        for part in text.split('/').map(str::trim).filter(|part| !part.is_empty()) {
+            if part.chars().any(|c| c.is_control() || c == ':') {
+                return Err(NameError(text.to_owned()));
+            }
+            if !name.is_empty() {
+                name.push('/');
+            }
+            name.push_str(part);
         }
-        Ok(Self(parts.join("/").into()))
+        if name.is_empty() { Err(NameError(text.to_owned())) } else { Ok(Self(name.into())) }
     }
 
     /// The normalised name.

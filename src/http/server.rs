@@ -206,20 +206,20 @@ impl House {
             }
         };
         let stream: Box<dyn Stream> = match &self.tls {
-            Some(tls) if https => match self.handshake(tls, socket.clone(), &mut peer).await {
+            Some(tls) if https => match self.handshake(tls, socket, &mut peer).await {
                 Ok(stream) => stream,
                 Err(error) => {
                     debug!(peer = %peer.name, %error, "TLS handshake failed");
                     return;
                 }
             },
-            _ => Box::new(socket.clone()),
+            _ => Box::new(socket),
         };
         if peer.identity.is_some() {
             place.keep();
         }
         let span = debug_span!("connection", peer = %peer.name);
-        self.serve(stream, socket, peer, place).instrument(span).await;
+        self.serve(stream, peer, place).instrument(span).await;
     }
 
     async fn identify(&self, accepted: Accepted) -> io::Result<(Socket, Peer)> {
@@ -234,7 +234,7 @@ impl House {
                     .run_within(patience, move || Peer::unix(&credentials, &options))
                     .await
                     .map_err(io::Error::other)?;
-                Ok((Socket::unix(stream), peer))
+                Ok((Socket::Unix(stream), peer))
             }
         }
     }
@@ -259,9 +259,9 @@ impl House {
         Ok(Box::new(stream))
     }
 
-    async fn serve(&self, stream: Box<dyn Stream>, socket: Socket, peer: Peer, place: Arc<Place>) {
+    async fn serve(&self, stream: Box<dyn Stream>, peer: Peer, place: Arc<Place>) {
         let limits = &self.shared.limits;
-        let (wire, handle) = Wire::new(stream, socket, limits);
+        let (wire, handle) = Wire::new(stream, limits);
         let close = CancellationToken::new();
         let service = Service {
             shared: self.shared.clone(),

@@ -235,8 +235,10 @@ impl Service {
         mut call: Box<Call>,
         meter: &Meter,
     ) -> (Answer, Box<Call>) {
-        let failed = CimError::new(cim::StatusCode::Failed, "internal error");
-        let request = match std::mem::replace(&mut call.request, Err(failed.clone())) {
+        let failed = || CimError::new(cim::StatusCode::Failed, "internal error");
+        // What stays behind is not looked at.
+        let left = Err(CimError::new(cim::StatusCode::Failed, ""));
+        let request = match std::mem::replace(&mut call.request, left) {
             Ok(request) => request,
             Err(error) => {
                 let misread = match &call.target {
@@ -264,7 +266,7 @@ impl Service {
             Ok(Poll::Pending) => self.shared.operations.spawn(work),
             Err(_) => {
                 error!(operation = %call.name, "operation broke off");
-                return (Answer::Whole(Err(failed)), call);
+                return (Answer::Whole(Err(failed())), call);
             }
         };
         let answer = tokio::select! {
@@ -278,7 +280,7 @@ impl Service {
         gone.disarm();
         let answer = answer.unwrap_or_else(|panic| {
             error!(error = %panic, operation = %call.name, "operation broke off");
-            Answer::Whole(Err(failed))
+            Answer::Whole(Err(failed()))
         });
         (answer, call)
     }

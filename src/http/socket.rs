@@ -1,11 +1,10 @@
-//! A connected socket that hyper owns and that we can still watch.
+//! A connected socket, of either kind, that can be watched while others read from it.
 
 use std::{
     io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd},
+    os::fd::{AsFd, BorrowedFd},
     pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use nix::sys::socket::{setsockopt, sockopt};
@@ -14,12 +13,9 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
-/// A connected socket, shared between hyper and [`Socket::hung_up`].
-#[derive(Clone, Debug)]
-pub(super) struct Socket(Arc<Kind>);
-
+/// A connected socket.
 #[derive(Debug)]
-enum Kind {
+pub(super) enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
@@ -33,15 +29,7 @@ impl Socket {
         setsockopt(&stream, sockopt::TcpKeepIdle, &60)?;
         setsockopt(&stream, sockopt::TcpKeepInterval, &10)?;
         setsockopt(&stream, sockopt::TcpKeepCount, &6)?;
-        Ok(Self(Arc::new(Kind::Tcp(stream))))
-    }
-
-    pub(super) fn unix(stream: UnixStream) -> Self {
-        Self(Arc::new(Kind::Unix(stream)))
-    }
-
-    pub(super) fn is_tcp(&self) -> bool {
-        matches!(*self.0, Kind::Tcp(_))
+        Ok(Self::Tcp(stream))
     }
 
     /// A watch on the socket. It has a descriptor and with it a registration with the reactor of its
@@ -51,18 +39,22 @@ impl Socket {
     /// If there is no descriptor to be had.
     pub(super) fn watch(&self) -> io::Result<Watch> {
         let copy = self.as_fd().try_clone_to_owned()?;
-        Ok(Watch(match &*self.0 {
-            Kind::Tcp(_) => Kind::Tcp(TcpStream::from_std(copy.into())?),
-            Kind::Unix(_) => Kind::Unix(UnixStream::from_std(copy.into())?),
+        Ok(Watch(match self {
+            Self::Tcp(_) => Self::Tcp(TcpStream::from_std(copy.into())?),
+            Self::Unix(_) => Self::Unix(UnixStream::from_std(copy.into())?),
         }))
     }
 }
 
 /// What the client does to its end of a connection.
 #[derive(Debug)]
-pub(super) struct Watch(Kind);
+pub(super) struct Watch(Socket);
 
 impl Watch {
+    pub(super) fn is_tcp(&self) -> bool {
+        matches!(self.0, Socket::Tcp(_))
+    }
+
     /// Returns when the client has said that it will send nothing more. Whether it still reads, the
     /// kernel cannot tell for TCP: [`Watch::closed`] can after something was sent.
     ///
@@ -84,8 +76,8 @@ impl Watch {
     async fn until(&self, interest: Interest, what: fn(Ready) -> bool) -> io::Result<()> {
         loop {
             let ready = match &self.0 {
-                Kind::Tcp(stream) => stream.ready(interest).await?,
-                Kind::Unix(stream) => stream.ready(interest).await?,
+                Socket::Tcp(stream) => stream.ready(interest).await?,
+                Socket::Unix(stream) => stream.ready(interest).await?,
             };
             if what(ready) {
                 return Ok(());
@@ -94,8 +86,8 @@ impl Watch {
             // closed states are never cleared.
             let would_block = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
             let cleared = match &self.0 {
-                Kind::Tcp(stream) => stream.try_io(interest, would_block),
-                Kind::Unix(stream) => stream.try_io(interest, would_block),
+                Socket::Tcp(stream) => stream.try_io(interest, would_block),
+                Socket::Unix(stream) => stream.try_io(interest, would_block),
             };
             debug_assert!(cleared.is_err(), "nothing was tried");
         }
@@ -104,43 +96,26 @@ impl Watch {
 
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        match &*self.0 {
-            Kind::Tcp(stream) => stream.as_fd(),
-            Kind::Unix(stream) => stream.as_fd(),
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
         }
     }
 }
 
-/// Tries an operation each time the socket is ready for it, until it does not block.
-macro_rules! when_ready {
-    ($self:ident, $cx:ident, $ready:ident, |$stream:ident| $operation:expr) => {
-        loop {
-            let result = match &*$self.0 {
-                Kind::Tcp($stream) => {
-                    ready!($stream.$ready($cx))?;
-                    $operation
-                }
-                Kind::Unix($stream) => {
-                    ready!($stream.$ready($cx))?;
-                    $operation
-                }
-            };
-            match result {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-                result => break result,
-            }
-        }
-    };
-}
-
+/// The streams' own reading and writing know that less than was asked for means that there is no more
+/// for now. Otherwise each answer would be followed by one more read, and a client that is quick with
+/// its next request would be served before all that wait.
 impl AsyncRead for Socket {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        when_ready!(self, cx, poll_read_ready, |stream| stream.try_read_buf(buffer))?;
-        Poll::Ready(Ok(()))
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buffer),
+        }
     }
 }
 
@@ -150,7 +125,10 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Poll::Ready(when_ready!(self, cx, poll_write_ready, |stream| stream.try_write(bytes)))
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
     }
 
     fn poll_write_vectored(
@@ -158,9 +136,10 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let result =
-            when_ready!(self, cx, poll_write_ready, |stream| stream.try_write_vectored(slices));
-        Poll::Ready(result)
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -168,12 +147,36 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Nothing is kept back.
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let descriptor = self.as_fd().as_raw_fd();
-        let shut = nix::sys::socket::shutdown(descriptor, nix::sys::socket::Shutdown::Write);
-        Poll::Ready(shut.map_err(io::Error::from))
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn after_a_short_read_there_is_nothing_to_read() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut socket = Socket::tcp(listener.accept().await.unwrap().0).unwrap();
+        client.write_all(b"request").await.unwrap();
+        assert_eq!(socket.read(&mut [0; 64]).await.unwrap(), 7);
+        let Socket::Tcp(stream) = &socket else { unreachable!("it was made of one") };
+        let again = stream.try_io(Interest::READABLE, || Ok(()));
+        assert_eq!(again.unwrap_err().kind(), io::ErrorKind::WouldBlock);
     }
 }

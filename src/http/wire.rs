@@ -24,8 +24,12 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Instant, Sleep},
 };
+use tokio_rustls::server::TlsStream;
 
-use super::{Limits, socket::Socket};
+use super::{
+    Limits,
+    socket::{Socket, Watch},
+};
 
 /// How long and how much is read from a client after the last answer.
 const LINGER_TIME: Duration = Duration::from_secs(2);
@@ -34,9 +38,22 @@ const LINGER_BYTES: usize = 1 << 20;
 const FIRST_BYTE: u8 = b'H';
 
 /// A stream of bytes, whatever is under it.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
+    /// Its lowest layer.
+    fn socket(&self) -> &Socket;
+}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+impl Stream for Socket {
+    fn socket(&self) -> &Socket {
+        self
+    }
+}
+
+impl Stream for TlsStream<Socket> {
+    fn socket(&self) -> &Socket {
+        self.get_ref().0
+    }
+}
 
 /// What hyper reads from and writes to.
 pub(super) struct Wire {
@@ -61,7 +78,6 @@ struct Deadlines {
 #[derive(Clone)]
 pub(super) struct WireHandle {
     shared: Arc<Shared>,
-    socket: Socket,
 }
 
 struct Shared {
@@ -89,12 +105,8 @@ enum Phase {
 }
 
 impl Wire {
-    /// The wire over `stream`, whose lowest layer is `socket`.
-    pub(super) fn new(
-        stream: Box<dyn Stream>,
-        socket: Socket,
-        limits: &Limits,
-    ) -> (Self, WireHandle) {
+    /// The wire over `stream`.
+    pub(super) fn new(stream: Box<dyn Stream>, limits: &Limits) -> (Self, WireHandle) {
         let limits = Deadlines {
             header: limits.header_time,
             idle: limits.idle_time,
@@ -103,7 +115,7 @@ impl Wire {
         let deadline = Instant::now() + limits.header;
         let state = State { phase: Phase::Head(deadline), flushed: true, ahead: false };
         let shared = Arc::new(Shared { stream: Mutex::new(stream), state: Mutex::new(state) });
-        let handle = WireHandle { shared: shared.clone(), socket };
+        let handle = WireHandle { shared: shared.clone() };
         let silence = Box::pin(tokio::time::sleep_until(deadline));
         (Self { shared, limits, silence, stall: None, linger: None }, handle)
     }
@@ -177,19 +189,26 @@ impl WireHandle {
     /// Returns when the connection is closed in both directions, for one whose answer is on its way: a
     /// client that closed its end is noticed with the next bytes it is sent.
     pub(super) async fn cut_off(&self) {
-        let watched = async { self.socket.watch()?.closed().await };
+        let watched = async {
+            let watch = self.watch()?;
+            watch.closed().await
+        };
         if watched.await.is_err() {
             std::future::pending().await
         }
     }
 
     async fn try_hung_up(&self) -> io::Result<()> {
-        let watch = self.socket.watch()?;
+        let watch = self.watch()?;
         watch.half_closed().await?;
-        if self.socket.is_tcp() && !self.send_ahead().await? {
+        if watch.is_tcp() && !self.send_ahead().await? {
             std::future::pending::<()>().await;
         }
         watch.closed().await
+    }
+
+    fn watch(&self) -> io::Result<Watch> {
+        self.shared.stream().socket().watch()
     }
 
     /// Sends the first byte of the answer. `false` if an earlier answer is still being sent.
@@ -325,7 +344,7 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt},
+        io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
         net::{TcpListener, TcpStream, UnixStream},
         time::timeout,
     };
@@ -339,7 +358,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let socket = Socket::tcp(listener.accept().await.unwrap().0).unwrap();
-        let (wire, handle) = Wire::new(Box::new(socket.clone()), socket, &Limits::default());
+        let (wire, handle) = Wire::new(Box::new(socket), &Limits::default());
         (wire, handle, client)
     }
 
@@ -409,8 +428,7 @@ mod tests {
     #[tokio::test]
     async fn a_unix_client_that_half_closed_is_not_gone() {
         let (server, client) = UnixStream::pair().unwrap();
-        let socket = Socket::unix(server);
-        let (_wire, handle) = Wire::new(Box::new(socket.clone()), socket, &Limits::default());
+        let (_wire, handle) = Wire::new(Box::new(Socket::Unix(server)), &Limits::default());
         let mut client = client;
         client.shutdown().await.unwrap();
         let mut watch = Box::pin(handle.hung_up());
@@ -419,10 +437,15 @@ mod tests {
         timeout(PATIENCE, watch).await.expect("noticed");
     }
 
-    fn paused_wire() -> (Wire, WireHandle, tokio::io::DuplexStream) {
+    impl Stream for DuplexStream {
+        fn socket(&self) -> &Socket {
+            unreachable!("these tests watch no client")
+        }
+    }
+
+    fn paused_wire() -> (Wire, WireHandle, DuplexStream) {
         let (server, client) = tokio::io::duplex(16);
-        let socket = Socket::unix(UnixStream::pair().unwrap().0);
-        let (wire, handle) = Wire::new(Box::new(server), socket, &Limits::default());
+        let (wire, handle) = Wire::new(Box::new(server), &Limits::default());
         (wire, handle, client)
     }
 

@@ -270,6 +270,11 @@ impl fmt::Debug for ConnectionState {
 impl Shared {
     /// The standing connection. Only before the first attempt has ended does a caller wait.
     async fn session(&self) -> Result<Arc<Session>, HypervisorError> {
+        match &*self.state.borrow() {
+            ConnectionState::Up(session) => return Ok(Arc::clone(session)),
+            ConnectionState::Down(error) => return Err(error.clone()),
+            ConnectionState::Starting => {}
+        }
         let mut state = self.state.subscribe();
         let tried = state.wait_for(|state| !matches!(state, ConnectionState::Starting));
         let state = match timeout(self.options.call_deadline, tried).await {
@@ -329,13 +334,13 @@ impl Shared {
 
     /// Sees to it that the facts no event tells are not too old.
     async fn settle_silent_facts(&self) -> Result<(), HypervisorError> {
-        let mut silent = self.silent.subscribe();
-        let (count, asked) = *silent.borrow_and_update();
+        let (count, asked) = *self.silent.borrow();
         if count > 0 && asked.elapsed() < self.options.silent_age {
             return Ok(());
         }
         self.silent_wanted.notify_one();
         let deadline = self.options.call_deadline;
+        let mut silent = self.silent.subscribe();
         match timeout(deadline, silent.wait_for(|(now, _)| *now > count)).await {
             Ok(_) => Ok(()),
             Err(_) => {

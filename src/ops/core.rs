@@ -57,10 +57,13 @@ impl Core {
         space: Space,
         path: &InstancePath,
     ) -> Result<Instance, ProviderError> {
-        match (self.find_exactly(space, path).await, unpadded(path)) {
-            (Err(ProviderError::NotFound(_)), Some(path)) => self.find_exactly(space, &path).await,
-            (found, _) => found,
+        let found = self.find_exactly(space, path).await;
+        if let Err(ProviderError::NotFound(_)) = found
+            && let Some(path) = unpadded(path)
+        {
+            return self.find_exactly(space, &path).await;
         }
+        found
     }
 
     /// The provider finds it by the keys it needs; all of them are compared here, in class order and
@@ -153,17 +156,17 @@ impl Core {
 
     /// Gives references in a value the namespace of what they refer to, where they have none.
     pub(super) fn localise_value(&self, scope: &Scope, value: &mut Value) {
-        let scalars = match value {
-            Value::Scalar(scalar) => std::slice::from_mut(scalar).iter_mut().collect(),
-            Value::Array(elements) => elements.iter_mut().flatten().collect::<Vec<_>>(),
-        };
-        for scalar in scalars {
+        let localise = |scalar: &mut Scalar| {
             if let Scalar::Reference(path) = scalar
                 && let ObjectPath::Instance(path) = &mut **path
                 && path.namespace.is_none()
             {
                 path.namespace = Some(scope.namespace(self.home(scope, &path.class)));
             }
+        };
+        match value {
+            Value::Scalar(scalar) => localise(scalar),
+            Value::Array(elements) => elements.iter_mut().flatten().for_each(localise),
         }
     }
 

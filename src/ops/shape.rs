@@ -54,9 +54,10 @@ impl Shaper {
         let shown = shape.shown.iter().map(|&index| &shape.class.properties[index]);
         let properties = shown
             .map(|declared| {
-                let set = properties.iter_mut().find(|property| property.name == declared.name);
+                // What was found is taken out: the next search has less to look at.
+                let set = properties.iter().position(|property| property.name == declared.name);
                 let value = match set {
-                    Some(property) => property.value.take(),
+                    Some(index) => properties.swap_remove(index).value,
                     None => declared.default.clone(),
                 };
                 let origin = declared.class_origin.as_ref();

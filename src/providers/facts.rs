@@ -1,6 +1,9 @@
 //! Builds instances by the names of their properties.
 
-use crate::cim::{CimName, Instance, Value};
+use crate::cim::{CimName, Instance, Scalar, Value};
+
+/// How many properties an instance has room for at once; most have fewer.
+const ROOM: usize = 16;
 
 /// An instance in the making.
 pub(super) struct Facts(Instance);
@@ -8,7 +11,7 @@ pub(super) struct Facts(Instance);
 impl Facts {
     /// An instance of that class, about which nothing is known yet.
     pub(super) fn of(class: CimName) -> Self {
-        Self(Instance::new(class))
+        Self(Instance { properties: Vec::with_capacity(ROOM), ..Instance::new(class) })
     }
 
     /// An instance of a class whose instances name it in their keys.
@@ -39,5 +42,5 @@ impl Facts {
 
 /// An array of strings.
 pub(super) fn strings<T: Into<String>>(texts: impl IntoIterator<Item = T>) -> Value {
-    Value::from(texts.into_iter().map(Into::into).collect::<Vec<String>>())
+    Value::Array(texts.into_iter().map(|text| Some(Scalar::String(text.into()))).collect())
 }

@@ -257,6 +257,12 @@ impl<'a> Reader<'a> {
         self.attribute(name).ok_or_else(|| self.lacks_attribute(name))
     }
 
+    /// The same, to be kept while the reading goes on.
+    pub(super) fn required_text(&self, name: &str) -> Result<Cow<'a, str>, DecodeError> {
+        let found = self.attributes.iter().find(|(key, _)| *key == name);
+        found.map(|(_, value)| value.clone()).ok_or_else(|| self.lacks_attribute(name))
+    }
+
     /// The CIM name in an attribute that must be there.
     pub(super) fn name(&mut self, attribute: &str) -> Result<CimName, DecodeError> {
         match CimName::parse(self.required(attribute)?) {
@@ -353,11 +359,18 @@ impl<'a> Reader<'a> {
             return Err(self.too_large(Limit::Depth, self.limits.depth));
         }
         self.attributes.clear();
-        for attribute in Attributes::new(tag, name_end) {
+        let mut attributes = Attributes::new(tag, name_end);
+        // It would remember all names for that, which we do anyway.
+        for attribute in attributes.with_checks(false) {
             let attribute =
                 attribute.map_err(|error| self.not_well_formed(at, error.to_string()))?;
             if self.attributes.len() == self.limits.attributes {
                 return Err(self.too_large(Limit::Attributes, self.limits.attributes));
+            }
+            let key = attribute.key.0;
+            if self.attribute(key).is_some() {
+                let what = format!("duplicated attribute {}", Quoted(key));
+                return Err(self.not_well_formed(at, what));
             }
             if attribute.value.contains('<') {
                 return Err(self.not_well_formed(at, "`<` in an attribute"));
@@ -368,7 +381,7 @@ impl<'a> Reader<'a> {
             if matches!(value, Cow::Owned(_)) && first_illegal(&value).is_some() {
                 return Err(self.illegal(at));
             }
-            self.attributes.push((attribute.key.0, value));
+            self.attributes.push((key, value));
         }
         Ok(name)
     }

@@ -3,6 +3,9 @@
 //! Text is escaped, and what XML can't carry replaced: one odd character in a guest's description
 //! must not make the client reject the whole answer. Empty elements are written `<X></X>`, but for
 //! those that [`Tag::empty`] is for: wbemcli can't read the short form of others.
+//!
+//! Most of what is written are constants. The small functions are inlined so that the compiler knows
+//! how long these are, and copies them without a call.
 
 use super::reader::is_xml;
 use crate::cim::CimName;
@@ -23,6 +26,7 @@ impl<'b> Writer<'b> {
     }
 
     /// Begins a start tag.
+    #[inline]
     pub(super) fn tag(&mut self, name: &str) -> Tag<'_, 'b> {
         self.raw("<");
         self.raw(name);
@@ -30,11 +34,13 @@ impl<'b> Writer<'b> {
     }
 
     /// A start tag without attributes.
+    #[inline]
     pub(super) fn open(&mut self, name: &str) {
         self.tag(name).open();
     }
 
     /// An end tag.
+    #[inline]
     pub(super) fn close(&mut self, name: &str) {
         self.raw("</");
         self.raw(name);
@@ -75,6 +81,7 @@ impl<'b> Writer<'b> {
         }
     }
 
+    #[inline]
     fn raw(&mut self, text: &str) {
         self.out.extend_from_slice(text.as_bytes());
     }
@@ -121,6 +128,7 @@ enum Place {
 
 impl Tag<'_, '_> {
     /// Adds an attribute.
+    #[inline]
     pub(super) fn with(self, name: &str, value: &str) -> Self {
         self.writer.raw(" ");
         self.writer.raw(name);
@@ -131,23 +139,29 @@ impl Tag<'_, '_> {
     }
 
     /// Adds an attribute that is a CIM name; there is nothing to escape in one.
+    #[inline]
     pub(super) fn with_name(self, name: &str, value: &CimName) -> Self {
         self.plain(name, value.as_str())
     }
 
     /// Adds an attribute that is a word of our own, with nothing to escape.
+    #[inline]
     pub(super) fn with_word(self, name: &str, value: &'static str) -> Self {
         self.plain(name, value)
     }
 
+    #[inline]
     fn plain(self, name: &str, value: &str) -> Self {
-        for part in [" ", name, "=\"", value, "\""] {
-            self.writer.raw(part);
-        }
+        self.writer.raw(" ");
+        self.writer.raw(name);
+        self.writer.raw("=\"");
+        self.writer.raw(value);
+        self.writer.raw("\"");
         self
     }
 
     /// Adds an attribute if there is a value for it.
+    #[inline]
     pub(super) fn with_some(self, name: &str, value: Option<&str>) -> Self {
         match value {
             Some(value) => self.with(name, value),

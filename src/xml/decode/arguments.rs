@@ -1,5 +1,7 @@
 //! The parameters of an intrinsic operation, taken one by one as what they should be.
 
+use std::borrow::Cow;
+
 use super::{super::error::Quoted, value::parse_boolean};
 use crate::cim::{
     AssociationFilter, CimError, CimName, CimType, Class, ClassOptions, ClassPath, Instance,
@@ -8,36 +10,39 @@ use crate::cim::{
 };
 
 /// What an IPARAMVALUE holds.
-pub(super) enum Argument {
-    Text(String),
+pub(super) enum Argument<'a> {
+    Text(Cow<'a, str>),
     /// Of untyped elements.
     Array(Value),
     InstanceName(InstancePath),
     Reference(ObjectPath),
-    ClassName(String),
+    ClassName(Cow<'a, str>),
     Instance(Instance),
     NamedInstance(Instance),
     Class(Box<Class>),
     Qualifier(Box<QualifierDeclaration>),
 }
 
+/// A parameter as it is given: its name, and what it holds unless it is NULL.
+pub(super) type Given<'a> = (Cow<'a, str>, Option<Argument<'a>>);
+
 /// The parameters of a call that its operation has not taken yet.
-pub(super) struct Arguments {
-    given: Vec<(String, Option<Argument>)>,
+pub(super) struct Arguments<'a> {
+    given: Vec<Given<'a>>,
 }
 
-impl Arguments {
-    pub(super) fn new(given: Vec<(String, Option<Argument>)>) -> Self {
+impl<'a> Arguments<'a> {
+    pub(super) fn new(given: Vec<Given<'a>>) -> Self {
         Self { given }
     }
 
     /// Takes a parameter; `None` if it is absent or NULL.
-    fn take(&mut self, name: &str) -> Option<Argument> {
+    fn take(&mut self, name: &str) -> Option<Argument<'a>> {
         let index = self.given.iter().position(|(given, _)| given.eq_ignore_ascii_case(name))?;
         self.given.remove(index).1
     }
 
-    fn optional_text(&mut self, name: &str) -> Result<Option<String>, CimError> {
+    fn optional_text(&mut self, name: &str) -> Result<Option<Cow<'a, str>>, CimError> {
         match self.take(name) {
             None => Ok(None),
             Some(Argument::Text(text)) => Ok(Some(text)),
@@ -46,7 +51,11 @@ impl Arguments {
     }
 
     pub(super) fn text(&mut self, name: &str) -> Result<String, CimError> {
-        self.optional_text(name)?.ok_or_else(|| missing(name))
+        self.owned_text(name)?.ok_or_else(|| missing(name))
+    }
+
+    fn owned_text(&mut self, name: &str) -> Result<Option<String>, CimError> {
+        Ok(self.optional_text(name)?.map(Cow::into_owned))
     }
 
     /// The name of a property or a qualifier.
@@ -152,7 +161,9 @@ impl Arguments {
     pub(super) fn value(&mut self, name: &str) -> Result<Option<Value>, CimError> {
         match self.take(name) {
             None => Ok(None),
-            Some(Argument::Text(text)) => Ok(Some(Value::Scalar(Scalar::Untyped(text)))),
+            Some(Argument::Text(text)) => {
+                Ok(Some(Value::Scalar(Scalar::Untyped(text.into_owned()))))
+            }
             Some(Argument::Array(array)) => Ok(Some(array)),
             Some(Argument::Reference(path)) => Ok(Some(path.into())),
             Some(_) => Err(unsuitable(name, "a VALUE, VALUE.ARRAY or VALUE.REFERENCE")),
@@ -214,8 +225,8 @@ impl Arguments {
 
     pub(super) fn open_options(&mut self) -> Result<OpenOptions, CimError> {
         Ok(OpenOptions {
-            filter_language: self.optional_text("FilterQueryLanguage")?,
-            filter: self.optional_text("FilterQuery")?,
+            filter_language: self.owned_text("FilterQueryLanguage")?,
+            filter: self.owned_text("FilterQuery")?,
             operation_timeout: self.optional_number("OperationTimeout")?,
             continue_on_error: self.flag("ContinueOnError", false)?,
             max_object_count: self.optional_number("MaxObjectCount")?.unwrap_or(0),

@@ -5,12 +5,12 @@
 
 use super::{
     super::error::Quoted,
-    arguments::{Argument, Arguments, invalid},
+    arguments::{Arguments, Given, invalid},
 };
 use crate::cim::{CimError, ClassOptions, Operation};
 
 /// Makes an operation of its parameters.
-type Builder = fn(&mut Arguments) -> Result<Operation, CimError>;
+type Builder = fn(&mut Arguments<'_>) -> Result<Operation, CimError>;
 
 /// An operation that can be called.
 pub(super) struct Signature {
@@ -28,10 +28,7 @@ impl Signature {
 
     /// The operation with the parameters `given`. One that it does not have comes before one that is
     /// missing, for most likely it is the same one with its name misspelled.
-    pub(super) fn build(
-        &self,
-        given: Vec<(String, Option<Argument>)>,
-    ) -> Result<Operation, CimError> {
+    pub(super) fn build(&self, given: Vec<Given<'_>>) -> Result<Operation, CimError> {
         for (index, (name, _)) in given.iter().enumerate() {
             let same = |other: &str| other.eq_ignore_ascii_case(name);
             if !self.parameters.iter().copied().flatten().copied().any(same) {

@@ -195,6 +195,7 @@ fn key_kind(reader: &Reader<'_>) -> Result<KeyKind, DecodeError> {
 
 fn read_key(kind: KeyKind, text: &str) -> Option<KeyValue> {
     match kind {
+        KeyKind::Typed(CimType::String) => Some(KeyValue::String(text.to_owned())),
         KeyKind::Typed(ty) => KeyValue::from_scalar(&Scalar::parse(ty, text)?),
         KeyKind::Numeric => [CimType::Sint64, CimType::Uint64, CimType::Real64]
             .into_iter()

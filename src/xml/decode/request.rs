@@ -3,7 +3,7 @@
 use super::{
     super::{DecodeError, Limits, encode::Envelope, error::Quoted, reader::Reader},
     Head,
-    arguments::Argument,
+    arguments::{Argument, Given},
     class, close_message, instance,
     operation::Signature,
     path, repeated,
@@ -174,19 +174,19 @@ fn intrinsic_call(reader: &mut Reader<'_>) -> Result<Call, DecodeError> {
     Ok(Call { name, target, request })
 }
 
-fn intrinsic_parameter(reader: &mut Reader<'_>) -> Result<(String, Option<Argument>), DecodeError> {
-    let name = reader.required("NAME")?.to_owned();
+fn intrinsic_parameter<'a>(reader: &mut Reader<'a>) -> Result<Given<'a>, DecodeError> {
+    let name = reader.required_text("NAME")?;
     let Some(element) = reader.child()? else {
         return Ok((name, None));
     };
     let untyped = Stated { ty: None, embedded: None };
     let owner = Owner { kind: "parameter", name: &name };
     let argument = match element {
-        "VALUE" => Argument::Text(reader.content()?.into_owned()),
+        "VALUE" => Argument::Text(reader.content()?),
         "VALUE.ARRAY" => Argument::Array(value::array(reader, untyped, owner)?),
         "INSTANCENAME" => Argument::InstanceName(path::instance_name(reader)?),
         "CLASSNAME" => {
-            let class = reader.required("NAME")?.to_owned();
+            let class = reader.required_text("NAME")?;
             reader.end()?;
             Argument::ClassName(class)
         }
