@@ -56,8 +56,9 @@ def crowded(tmp_path_factory, config):
     daemon = Daemon(home, re.sub(r'uri = "test://[^"]*source.xml"', f'uri = "{source}"', config)).start()
     try:
         # One object only: what a list had cost would not come back to be counted.
-        # On a busy machine the guests are found later than an operation waits for them.
-        deadline = time.monotonic() + PATIENCE
+        # On a busy machine the guests are found later than an operation waits for them, and libvirt may need more
+        # than the ten seconds to read them after which the daemon gives a connection up and begins anew.
+        deadline = time.monotonic() + 4 * PATIENCE
         while not (opened := daemon.connect().OpenEnumerateInstancePaths(CLASS, MaxObjectCount=1)).paths:
             assert time.monotonic() < deadline, "the guests are not found"
         daemon.connect().CloseEnumeration(opened.context)
