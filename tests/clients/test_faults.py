@@ -83,13 +83,15 @@ def test_the_link_is_cut_for_good(bed, mover, make_guest, link):
     truth.at(bed.a)
 
 
-def test_the_link_is_cut_at_the_switch_over(bed, mover, make_guest):
+def test_the_link_is_cut_at_the_switch_over(bed, own_mover, make_guest):
     """The destination runs the guest and can't say so until both hosts have given each other up.
 
     Then the source's libvirt lets its half go on, too: it knows of this case and has no means against it
     but a lock manager. No job can keep it from doing so, but it says so, and touches neither half.
     """
     guest, truth = make_guest(Spec(memory=64, keep=16))
+    # Long enough for both to be seen twice.
+    mover = own_mover(migration='patience = "5s"')
     path = mover.migrate(Bandwidth=pywbem.Uint64(2))
     mover.copying(path)
     # Late, for libvirt breaks with a host that stands still for some seconds.
