@@ -44,6 +44,9 @@ fn main() -> anyhow::Result<()> {
     };
     let grouped = gate(&one, Containment::ControlGroup)?;
     let ungrouped = gate(&one, Containment::Ancestry)?;
+    let (alone, together) =
+        (gate(&sleeper, Containment::ControlGroup)?, gate(&sleepers, Containment::ControlGroup)?);
+    // As in the daemon, whose gate starts its spawner before there is much to copy.
     let ballast = black_box(vec![1_u8; BALLAST]);
     let runtime = tokio::runtime::Runtime::new()?;
     let ask = |gate: &Gate| {
@@ -78,8 +81,6 @@ fn main() -> anyhow::Result<()> {
         bare * 2 + Duration::from_millis(1)
     );
 
-    let (alone, together) =
-        (gate(&sleeper, Containment::ControlGroup)?, gate(&sleepers, Containment::ControlGroup)?);
     // What so many processes cost this machine, whoever starts them.
     let program = sleepers.join("check-00");
     let spawn_all = || {
