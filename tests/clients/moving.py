@@ -57,6 +57,10 @@ SLOW = "24mbit"
 # MigrationPhase.
 QUEUED, CHECKING, PREPARING, COPYING, SWITCHING, CONFIRMING, CLEANING_UP, DONE, FAILED, CANCELLED = range(1, 11)
 
+# RequestStateChange: what is asked for, and what is answered.
+KILL = 5
+STARTED, INVALID_TRANSITION = 4096, 4097
+
 # MigrationType.
 OFFLINE, LIVE, RESUME, RESTART = range(1, 5)
 

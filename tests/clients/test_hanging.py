@@ -4,12 +4,20 @@ Nothing is done a second time while the first may still happen. Whoever looks at
 waits, and may end it.
 """
 
-from moving import CANCELLED, COPYING, RESTART, describe, failed, hooked, succeeded, wait_until_held
+from moving import (
+    CANCELLED,
+    COPYING,
+    INVALID_TRANSITION,
+    KILL,
+    RESTART,
+    STARTED,
+    describe,
+    failed,
+    hooked,
+    succeeded,
+    wait_until_held,
+)
 from twohosts.host import wait_until
-
-# RequestStateChange.
-STARTED, INVALID_TRANSITION = 4096, 4097
-KILL = 5
 
 PATIENCE = 'patience = "1s"'
 OVERDUE = "a host has not come to an end with what it was told to do"

@@ -2,11 +2,9 @@
 
 import subprocess
 
-from moving import BUSY, CANCELLED, describe, failed
+from moving import BUSY, CANCELLED, STARTED, describe, failed
 from twohosts import network
 from twohosts.host import wait_until
-
-STARTED = 4096
 
 
 def test_another_migration_is_not_taken_for_ours(bed, own_mover, make_guest, link):

@@ -33,6 +33,9 @@ use crate::{
 /// The longest a question to a destination may take, and a deed may wait until it can begin.
 const DEADLINE: Duration = Duration::from_secs(10);
 
+/// The longest that connecting to a destination may take: ssh may have much to do.
+const CONNECT: Duration = Duration::from_secs(60);
+
 /// How often a guest that was asked to shut down is looked at.
 const LOOK_FOR_SHUTDOWN: Duration = Duration::from_millis(500);
 
@@ -140,8 +143,13 @@ impl Hands {
             let opened = connector.open(&uri)?;
             Ok(Arc::clone(lock(&kept).get_or_insert(opened)))
         };
-        let opened = self.destination_slots.run(open).await;
-        opened.unwrap_or_else(|error| Err(self.broken(&self.destination_uri, &error)))
+        match self.destination_slots.run_within(CONNECT, open).await {
+            Ok(opened) => opened,
+            Err(SlotError::Late { deadline }) => {
+                Err(HypervisorError::Deadline { call: "open", seconds: deadline.as_secs() })
+            }
+            Err(error) => Err(self.broken(&self.destination_uri, &error)),
+        }
     }
 
     /// Asks the destination.

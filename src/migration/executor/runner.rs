@@ -267,7 +267,6 @@ impl Runner {
     async fn take_back(&mut self, end: End) {
         match end {
             End::Over(ticket) => {
-                self.breaks.remove(&ticket.id);
                 // It is stored later.
                 let _ = self.end(*ticket).await;
             }
@@ -287,12 +286,13 @@ impl Runner {
         let Some((stored, row)) = row.and_then(|row| Some((record::read(&row).ok()?, row))) else {
             error!(job = id, "the store does not have the job, or it can't be read");
             self.places.remove(id);
+            self.breaks.remove(id);
+            self.shared.directory().remove(id);
             self.let_go(id).await;
             return Ok(());
         };
         let mut ticket = self.restore(&row, stored).await?;
         if self.breaks.get(id).is_some_and(|breaks| *breaks >= MAX_BREAKS) {
-            self.breaks.remove(id);
             let text = "internal error; where the guest is was not found out";
             let failure = Failure::new(Reason::Unresolved, text);
             if let Ok((job, _)) = ticket.job.clone().on(Event::Abandoned(failure)) {
@@ -395,6 +395,7 @@ impl Runner {
     async fn end(&mut self, mut ticket: Ticket) -> Result<(), StoreError> {
         let id = ticket.id.clone();
         self.places.remove(&id);
+        self.breaks.remove(&id);
         let saved = ticket.save(&self.shared.store).await;
         match &saved {
             Ok(()) => self.queue.remove(&id),
