@@ -34,13 +34,16 @@ impl Instance {
 
     /// Sets a property, taking its type from the value; a later value replaces an earlier one.
     pub fn set(&mut self, name: CimName, value: impl Into<Value>) {
-        let value = value.into();
-        let ty = type_of(&value);
-        let property = Property { name, ty, value: Some(value), class_origin: None };
+        let property = Property::new(name, value.into());
         match self.properties.iter_mut().find(|existing| existing.name == property.name) {
             Some(existing) => *existing = property,
             None => self.properties.push(property),
         }
+    }
+
+    /// Adds a property that is not there yet, taking its type from the value.
+    pub fn push(&mut self, name: CimName, value: impl Into<Value>) {
+        self.properties.push(Property::new(name, value.into()));
     }
 
     /// The same as [`Instance::set`], for building in one expression.
@@ -58,6 +61,12 @@ impl Instance {
     /// The value of the property of that name; `None` if NULL or absent.
     pub fn value(&self, name: &CimName) -> Option<&Value> {
         self.property(name).and_then(|property| property.value.as_ref())
+    }
+}
+
+impl Property {
+    fn new(name: CimName, value: Value) -> Self {
+        Self { name, ty: type_of(&value), value: Some(value), class_origin: None }
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::{
     cmp::Ordering,
+    collections::BTreeSet,
     fmt,
     hash::{Hash, Hasher},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 /// A CIM element name (class, property, method, parameter, qualifier).
@@ -17,6 +18,7 @@ pub struct CimName(Text);
 
 #[derive(Clone)]
 enum Text {
+    /// Of our own source, or kept.
     Literal(&'static str),
     Shared(Arc<str>),
 }
@@ -45,6 +47,23 @@ impl CimName {
         Self(Text::Literal(text))
     }
 
+    /// The same name, kept as long as the process lives, so that its clones share no counter and cost
+    /// nothing. For the names of a schema, of which there are only so many.
+    #[must_use]
+    pub fn kept(&self) -> Self {
+        static KEPT: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+        if let Text::Literal(_) = self.0 {
+            return self.clone();
+        }
+        let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = kept.get(self.as_str()).copied().unwrap_or_else(|| {
+            let text: &'static str = Box::leak(self.as_str().into());
+            kept.insert(text);
+            text
+        });
+        Self(Text::Literal(text))
+    }
+
     /// The name as it was written.
     pub fn as_str(&self) -> &str {
         match &self.0 {
@@ -66,6 +85,10 @@ pub fn continues_name(c: char) -> bool {
 }
 
 fn is_name(text: &str) -> bool {
+    // As most names are.
+    if text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        return text.bytes().next().is_some_and(|first| !first.is_ascii_digit());
+    }
     let mut chars = text.chars();
     chars.next().is_some_and(begins_name) && chars.all(continues_name)
 }
@@ -150,6 +173,14 @@ impl Namespace {
     /// # Errors
     /// [`NameError`] if no component is left or a component is not printable text.
     pub fn parse(text: &str) -> Result<Self, NameError> {
+        let plain = |byte: u8| byte.is_ascii_graphic() && byte != b':';
+        // What most clients send is normal already.
+        if !text.is_empty()
+            && text.bytes().all(plain)
+            && text.split('/').all(|part| !part.is_empty())
+        {
+            return Ok(Self(text.into()));
+        }
         let mut name = String::with_capacity(text.len());
         for part in text.split('/').map(str::trim).filter(|part| !part.is_empty()) {
             if part.chars().any(|c| c.is_control() || c == ':') {
@@ -222,6 +253,14 @@ mod tests {
         assert_eq!(name, CimName::literal("kvm_computersystem"));
         assert_eq!(name.to_string(), "KVM_ComputerSystem");
         assert!(CimName::literal("a") < CimName::literal("B"));
+    }
+
+    #[test]
+    fn a_name_is_kept_once_for_each_spelling() {
+        let kept = |text: &str| CimName::parse(text).expect("a name").kept();
+        let (first, same, other) = (kept("Kept_Name"), kept("Kept_Name"), kept("kept_name"));
+        assert_eq!(first.as_str().as_ptr(), same.as_str().as_ptr());
+        assert_eq!((first.as_str(), other.as_str()), ("Kept_Name", "kept_name"));
     }
 
     #[test]

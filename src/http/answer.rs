@@ -11,14 +11,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
+use http::{HeaderMap, HeaderValue, Response, header};
 use hyper::body::{Body, Frame, SizeHint};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{
     classes::ClassTexts,
-    head::{CIM_EXTENSION, encode_percent},
+    head::{CIM_EXTENSION, encode_percent, extended},
     wire::WireHandle,
 };
 use crate::{
@@ -29,15 +29,6 @@ use crate::{
 
 /// Bytes of a streamed answer that are sent together.
 const CHUNK: usize = 16 << 10;
-
-/// The name of a CIM header, with the number of the client's extension before it if it used M-POST.
-pub(super) fn extended(name: &'static str, extension: Option<&str>) -> HeaderName {
-    match extension {
-        None => HeaderName::from_static(name),
-        Some(number) => HeaderName::from_bytes(format!("{number}-{name}").as_bytes())
-            .expect("two digits, a dash and a header's name are a header's name"),
-    }
-}
 
 /// The response that carries an encoded CIM answer. `begun` is when its request had arrived.
 pub(super) fn response(

@@ -1,8 +1,8 @@
 //! The head of a request: what HTTP, RFC 2774 (M-POST) and DSP0200 §7.2 demand of it.
 
-use std::borrow::Cow;
-
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header, request::Parts};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header, request::Parts,
+};
 
 use super::{Limits, refusal::Refusal};
 use crate::{
@@ -69,8 +69,8 @@ pub(super) fn host(parts: &Parts) -> Result<Option<String>, Refusal> {
 
 /// Whether it looks like `host[:port]`. It ends up in paths that we return.
 fn is_host(text: &str) -> bool {
-    let good = |c: char| c.is_ascii_alphanumeric() || "-._~:[]%".contains(c);
-    (1..=270).contains(&text.len()) && text.chars().all(good)
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:[]%".contains(&byte);
+    (1..=270).contains(&text.len()) && text.bytes().all(good)
 }
 
 /// How the request is sent, if we know the way.
@@ -169,34 +169,40 @@ fn content_type(headers: &HeaderMap) -> Result<(), Refusal> {
 
 /// Reads the CIM headers of a request.
 pub(super) fn announcement(headers: &HeaderMap, manner: &Manner) -> Result<Announcement, Refusal> {
-    let named = |name: &'static str| match manner.extension() {
-        Some(number) => Cow::Owned(format!("{number}-{name}")),
-        None => Cow::Borrowed(name),
-    };
-    let operation = single(headers, &named("CIMOperation"));
+    let named = |name: &'static str| extended(name, manner.extension());
+    let operation = single(headers, "CIMOperation", &named("cimoperation"));
     if !operation.is_ok_and(|value| {
         value.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"MethodCall"))
     }) {
         let detail = "the CIMOperation header must be MethodCall";
         return Err(Refusal::cim(StatusCode::BAD_REQUEST, "unsupported-operation", detail));
     }
-    if headers.contains_key(&*named("CIMBatch")) {
+    if headers.contains_key(named("cimbatch")) {
         return Err(multiple_requests());
     }
-    let demanded = |name: &'static str| {
-        let value = single(headers, &named(name))?
+    let demanded = |name: &'static str, key: &'static str| {
+        let value = single(headers, name, &named(key))?
             .ok_or_else(|| Refusal::header_mismatch(format!("there is no {name} header")))?;
         decode_percent(value.as_bytes()).filter(|text| !text.is_empty()).ok_or_else(|| {
             Refusal::header_mismatch(format!("the {name} header is empty or cannot be decoded"))
         })
     };
-    let protocol_version = single(headers, &named("CIMProtocolVersion"))?
+    let protocol_version = single(headers, "CIMProtocolVersion", &named("cimprotocolversion"))?
         .map(|value| value.to_str().unwrap_or_default().trim().to_owned());
     Ok(Announcement {
-        method: demanded("CIMMethod")?,
-        object: demanded("CIMObject")?,
+        method: demanded("CIMMethod", "cimmethod")?,
+        object: demanded("CIMObject", "cimobject")?,
         protocol_version,
     })
+}
+
+/// The name of a CIM header, with the number of the client's extension before it if it used M-POST.
+pub(super) fn extended(name: &'static str, extension: Option<&str>) -> HeaderName {
+    match extension {
+        None => HeaderName::from_static(name),
+        Some(number) => HeaderName::from_bytes(format!("{number}-{name}").as_bytes())
+            .expect("two digits, a dash and a header's name are a header's name"),
+    }
 }
 
 /// The refusal of several requests in one message.
@@ -206,8 +212,12 @@ fn multiple_requests() -> Refusal {
 }
 
 /// The value of a header that must not be repeated.
-fn single<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h HeaderValue>, Refusal> {
-    let mut values = headers.get_all(name).iter();
+fn single<'h>(
+    headers: &'h HeaderMap,
+    name: &str,
+    key: &HeaderName,
+) -> Result<Option<&'h HeaderValue>, Refusal> {
+    let mut values = headers.get_all(key).iter();
     match (values.next(), values.next()) {
         (value, None) => Ok(value),
         (_, Some(_)) => {
@@ -228,7 +238,8 @@ impl Announcement {
         }
         let same = match &call.target {
             Target::Namespace(namespace) => {
-                Namespace::parse(&self.object).is_ok_and(|named| named == *namespace)
+                self.object.eq_ignore_ascii_case(namespace.as_str())
+                    || Namespace::parse(&self.object).is_ok_and(|named| named == *namespace)
             }
             Target::Object(path) => self.names(path),
         };
@@ -272,6 +283,9 @@ impl Announcement {
 
 /// The text behind `%XX` escapes; `None` if an escape is broken or the result is not UTF-8.
 pub(super) fn decode_percent(bytes: &[u8]) -> Option<String> {
+    if !bytes.contains(&b'%') {
+        return String::from_utf8(bytes.to_vec()).ok();
+    }
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut rest = bytes;
     while let Some((byte, tail)) = rest.split_first() {

@@ -8,7 +8,10 @@
 use std::{
     collections::{BTreeMap, HashMap},
     net::{IpAddr, Ipv6Addr},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use tokio_util::sync::CancellationToken;
@@ -43,6 +46,8 @@ struct Shared {
     most_of_network: usize,
     most_of_peer: usize,
     table: Mutex<Table>,
+    /// The end of all connections.
+    kill: CancellationToken,
 }
 
 #[derive(Debug, Default)]
@@ -65,11 +70,14 @@ struct Open {
 pub(super) struct Place {
     shared: Arc<Shared>,
     id: u64,
+    /// Whether the peer has said who it is.
+    known: AtomicBool,
     evicted: CancellationToken,
 }
 
 impl Places {
-    pub(super) fn new(limits: &Limits) -> Self {
+    /// No place is taken. When `kill` is cancelled, all that are taken then are lost.
+    pub(super) fn new(limits: &Limits, kill: CancellationToken) -> Self {
         let most = limits.connections.get();
         Self(Arc::new(Shared {
             most,
@@ -77,6 +85,7 @@ impl Places {
             most_of_network: most.saturating_sub(limits.local_connections.get()).max(1),
             most_of_peer: limits.connections_per_peer.get(),
             table: Mutex::default(),
+            kill,
         }))
     }
 
@@ -91,23 +100,26 @@ impl Places {
         for group in groups(origin) {
             *table.counts.entry(group).or_default() += 1;
         }
-        let (id, evicted) = (table.next, CancellationToken::new());
+        let (id, evicted) = (table.next, self.0.kill.child_token());
         table.next += 1;
         table.open.insert(id, Open { origin, known: false, evicted: evicted.clone() });
         drop(table);
-        Some(Place { shared: self.0.clone(), id, evicted })
+        Some(Place { shared: self.0.clone(), id, known: AtomicBool::new(false), evicted })
     }
 }
 
 impl Place {
     /// The peer has said who it is: from now on the place is its own.
     pub(super) fn keep(&self) {
+        if self.known.swap(true, Ordering::Relaxed) {
+            return; // It has said so with an earlier request.
+        }
         if let Some(open) = self.shared.lock().open.get_mut(&self.id) {
             open.known = true;
         }
     }
 
-    /// Returns when somebody else has got the place.
+    /// Returns when somebody else has got the place, or all places are lost.
     pub(super) async fn evicted(&self) {
         self.evicted.cancelled().await;
     }
@@ -191,12 +203,13 @@ mod tests {
 
     fn places(connections: usize, local: usize, per_peer: usize) -> Places {
         let count = |n: usize| n.try_into().expect("a limit is not 0");
-        Places::new(&Limits {
+        let limits = Limits {
             connections: count(connections),
             local_connections: count(local),
             connections_per_peer: count(per_peer),
             ..Limits::default()
-        })
+        };
+        Places::new(&limits, CancellationToken::new())
     }
 
     fn from(ip: &str) -> Origin {

@@ -88,11 +88,11 @@ impl Refusal {
         }
         if let Some(cim_error) = self.cim_error {
             headers.insert(
-                super::answer::extended("cimerror", extension),
+                super::head::extended("cimerror", extension),
                 HeaderValue::from_static(cim_error),
             );
             headers.insert(
-                super::answer::extended("pgerrordetail", extension),
+                super::head::extended("pgerrordetail", extension),
                 super::head::encode_percent(&self.detail),
             );
         }

@@ -64,7 +64,6 @@ struct House {
     /// For looking up the groups of unix socket peers.
     lookups: Slots,
     tasks: TaskTracker,
-    kill: CancellationToken,
 }
 
 impl Server {
@@ -94,10 +93,9 @@ impl Server {
         let house = Arc::new(House {
             shared,
             tls: options.tls.as_ref().map(Tls::load).transpose()?,
-            places: Places::new(&options.limits),
+            places: Places::new(&options.limits, kill.clone()),
             lookups: Slots::new(2, options.limits.connections.get()),
             tasks: tasks.clone(),
-            kill: kill.clone(),
         });
         let addresses = listeners.addresses();
         for bound in listeners.0 {
@@ -188,11 +186,9 @@ impl House {
         };
         let (house, place) = (self.clone(), Arc::new(place));
         self.tasks.spawn(async move {
-            let kill = house.kill.clone();
             tokio::select! {
                 () = house.connection(accepted, https, place.clone()) => {}
-                () = place.evicted() => debug!(?origin, "a silent connection made room"),
-                () = kill.cancelled() => {}
+                () = place.evicted() => debug!(?origin, "a connection lost its place"),
             }
         });
     }
@@ -262,7 +258,7 @@ impl House {
     async fn serve(&self, stream: Box<dyn Stream>, peer: Peer, place: Arc<Place>) {
         let limits = &self.shared.limits;
         let (wire, handle) = Wire::new(stream, limits);
-        let close = CancellationToken::new();
+        let close = self.shared.stopping.child_token();
         let service = Service {
             shared: self.shared.clone(),
             peer: Arc::new(peer),
@@ -285,12 +281,7 @@ impl House {
         let result = loop {
             tokio::select! {
                 result = connection.as_mut() => break result,
-                () = async {
-                    tokio::select! {
-                        () = close.cancelled() => {}
-                        () = self.shared.stopping.cancelled() => {}
-                    }
-                }, if !closing => {
+                () = close.cancelled(), if !closing => {
                     closing = true;
                     connection.as_mut().graceful_shutdown();
                 }

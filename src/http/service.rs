@@ -308,6 +308,11 @@ impl Service {
             Answer::Classes(list) => Listed::Classes(list, Arc::clone(&self.shared.class_texts)),
         };
         let list = List { listed, message, call, style };
+        // Boxed, so that answers that are no lists need no room for it.
+        Box::pin(self.encode_list(parts, list)).await
+    }
+
+    async fn encode_list(&self, parts: &Parts, list: List) -> AnswerBody {
         let beginning = tokio::select! {
             beginning = list.begin(self.shared.limits.answer_buffer.get()) => beginning,
             // With the list ends the search.
@@ -400,7 +405,7 @@ fn options() -> Response<AnswerBody> {
     let opt = HeaderValue::from_str(&format!("{CIM_EXTENSION} ; ns={OWN_NUMBER}"));
     headers.insert("opt", opt.expect("a URI and two digits are a value"));
     let mut tell = |name: &'static str, value: &'static str| {
-        let name: HeaderName = answer::extended(name, Some(OWN_NUMBER));
+        let name: HeaderName = head::extended(name, Some(OWN_NUMBER));
         headers.insert(name, HeaderValue::from_static(value));
     };
     tell("cimprotocolversion", "1.0");

@@ -12,10 +12,7 @@
 
 use std::{borrow::Cow, fmt};
 
-use super::{
-    core,
-    embedded::{self, EmbeddedError},
-};
+use super::embedded::{self, EmbeddedError};
 use crate::{
     cim::{
         ArrayKind, CimError, CimName, CimType, Class, ClassPath, DataType, Embedded, Instance,
@@ -380,13 +377,17 @@ impl Conformer<'_> {
         path: InstancePath,
     ) -> Result<InstancePath, ConformError> {
         let InstancePath { host, namespace, class: _, mut keys } = path;
-        let declared = core::keys(class);
+        let mut declared = self.repository.keys(&class.name);
         if let [Key { name: name @ None, .. }] = keys.as_mut_slice() {
-            let [only] = declared.as_slice() else {
-                let (class, count) = (class.name.clone(), declared.len());
-                return Err(ConformError::UnnamedKey { class, count });
+            let count = declared.len();
+            *name = match declared.next() {
+                Some(only) if count == 1 => Some(only.name.clone()),
+                _ => {
+                    let class = class.name.clone();
+                    return Err(ConformError::UnnamedKey { class, count });
+                }
             };
-            *name = Some(only.name.clone());
+            declared = self.repository.keys(&class.name);
         }
         let mut conformed = Vec::with_capacity(declared.len());
         for key in declared {

@@ -1,6 +1,6 @@
 //! What all operations share: classes, providers, and the paths of objects.
 
-use std::{cmp::Reverse, sync::Arc};
+use std::sync::Arc;
 
 use super::{
     InstanceProvider, ProviderError, QueryLimits, Registry, Space, association,
@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     cim::{
-        CimError, CimName, Class, Instance, InstancePath, Key, KeyValue, ObjectPath,
-        PropertyDeclaration, Scalar, StatusCode, Value,
+        CimError, CimName, Class, Instance, InstancePath, Key, KeyValue, ObjectPath, Scalar,
+        StatusCode, Value,
     },
     repository::Repository,
 };
@@ -77,10 +77,10 @@ impl Core {
             return Err(ProviderError::no_instance_of(&path.class, space));
         };
         let found = provider.get(path).await?;
-        let class = self.served_class(provider.class())?;
-        for key in keys(&class) {
-            let matches = match (path.key(&key.name), key_of(&found, &key.name)) {
-                (Some(asked), Some(is)) => same_key(asked, &is),
+        for key in self.repository.keys(provider.class()) {
+            let is = found.value(&key.name).and_then(Value::scalar);
+            let matches = match (path.key(&key.name), is) {
+                (Some(asked), Some(is)) => same_key(asked, is),
                 _ => false,
             };
             if !matches {
@@ -105,12 +105,15 @@ impl Core {
     /// The path of an instance that a provider made, without host and namespace.
     pub(super) fn path_of(&self, instance: &Instance) -> Result<InstancePath, ProviderError> {
         let class = self.served_class(&instance.class)?;
-        let keys = keys(&class).into_iter().map(|key| match key_of(instance, &key.name) {
-            Some(value) => Ok(Key { name: Some(key.name.clone()), value }),
-            None => Err(ProviderError::Failed(format!(
-                "internal error: an instance of {} has no key {}",
-                class.name, key.name
-            ))),
+        let keys = self.repository.keys(&class.name).map(|key| {
+            let value = instance.value(&key.name).and_then(Value::scalar);
+            match value.and_then(KeyValue::from_scalar) {
+                Some(value) => Ok(Key { name: Some(key.name.clone()), value }),
+                None => Err(ProviderError::Failed(format!(
+                    "internal error: an instance of {} has no key {}",
+                    class.name, key.name
+                ))),
+            }
         });
         Ok(InstancePath {
             host: None,
@@ -181,22 +184,6 @@ pub(super) fn no_class(status: StatusCode, name: &CimName) -> CimError {
     CimError::new(status, format!("Class not found: {name}"))
 }
 
-/// The keys in the order of paths: those of derived classes first, as in
-/// `SystemCreationClassName, SystemName, CreationClassName, Name`.
-pub(super) fn keys(class: &Class) -> Vec<&PropertyDeclaration> {
-    let mut keys: Vec<_> = class.keys().collect();
-    // A resolved class has what it inherits first, so an origin that begins later is derived.
-    keys.sort_by_key(|key| {
-        let of_origin = |it: &PropertyDeclaration| it.class_origin == key.class_origin;
-        Reverse(class.properties.iter().position(of_origin))
-    });
-    keys
-}
-
-fn key_of(instance: &Instance, name: &CimName) -> Option<KeyValue> {
-    instance.value(name).and_then(Value::scalar).and_then(KeyValue::from_scalar)
-}
-
 /// The path without blanks around its strings; `None` if there are none.
 fn unpadded(path: &InstancePath) -> Option<InstancePath> {
     let mut path = path.clone();
@@ -214,11 +201,16 @@ fn unpadded(path: &InstancePath) -> Option<InstancePath> {
 
 /// Whether a key value that a client sent names what is there. Strings compare without regard to case,
 /// and an empty one counts as missing.
-fn same_key(asked: &KeyValue, is: &KeyValue) -> bool {
+fn same_key(asked: &KeyValue, is: &Scalar) -> bool {
     match (asked, is) {
-        (KeyValue::String(asked), KeyValue::String(is)) => {
-            !asked.is_empty() && asked.eq_ignore_ascii_case(is)
-        }
-        (asked, is) => asked.same_value(is),
+        (KeyValue::String(asked), Scalar::String(is)) => same_text(asked, is),
+        (asked, is) => match (asked, KeyValue::from_scalar(is)) {
+            (KeyValue::String(asked), Some(KeyValue::String(is))) => same_text(asked, &is),
+            (asked, is) => is.is_some_and(|is| asked.same_value(&is)),
+        },
     }
+}
+
+fn same_text(asked: &str, is: &str) -> bool {
+    !asked.is_empty() && asked.eq_ignore_ascii_case(is)
 }

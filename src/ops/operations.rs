@@ -80,6 +80,8 @@ impl Operations {
         self.producers.close().await;
     }
 
+    /// Boxed are the futures that are large: one that answers a single GetInstance need not have room for
+    /// them.
     async fn answer(&self, ctx: &Context, request: Request) -> Result<Answer, CimError> {
         let Request { namespace, operation } = request;
         authorise(&ctx.principal, needed(&operation), operation.name())?;
@@ -105,45 +107,47 @@ impl Operations {
             Operation::EnumerateInstances { class, deep_inheritance, options } => {
                 let form = Form::of_list(&class, deep_inheritance, options);
                 let stream = self.instances(scope, class, form, None)?;
-                list(ctx, ListKind::NamedInstances, stream).await
+                Box::pin(list(ctx, ListKind::NamedInstances, stream)).await
             }
             Operation::EnumerateInstanceNames { class } => {
                 let stream = self.instances(scope, class, Form::Paths, None)?;
-                list(ctx, ListKind::InstanceNames, stream).await
+                Box::pin(list(ctx, ListKind::InstanceNames, stream)).await
             }
             Operation::Associators { object, filter, include_qualifiers, options } => {
                 let wanted = Wanted::Objects { include_qualifiers, options };
-                self.follow(ctx, scope, object, filter, Yield::Associators, wanted).await
+                Box::pin(self.follow(ctx, scope, object, filter, Yield::Associators, wanted)).await
             }
             Operation::AssociatorNames { object, filter } => {
-                self.follow(ctx, scope, object, filter, Yield::Associators, Wanted::Paths).await
+                Box::pin(self.follow(ctx, scope, object, filter, Yield::Associators, Wanted::Paths))
+                    .await
             }
             Operation::References { object, filter, include_qualifiers, options } => {
                 let wanted = Wanted::Objects { include_qualifiers, options };
-                self.follow(ctx, scope, object, filter, Yield::References, wanted).await
+                Box::pin(self.follow(ctx, scope, object, filter, Yield::References, wanted)).await
             }
             Operation::ReferenceNames { object, filter } => {
-                self.follow(ctx, scope, object, filter, Yield::References, Wanted::Paths).await
+                Box::pin(self.follow(ctx, scope, object, filter, Yield::References, Wanted::Paths))
+                    .await
             }
             Operation::InvokeMethod { object, method, parameters } => {
-                whole(core.invoke(ctx, &scope, object, &method, parameters).await?)
+                whole(Box::pin(core.invoke(ctx, &scope, object, &method, parameters)).await?)
             }
             Operation::ExecQuery { language, query } => {
                 let query = core.query(&language, &query)?;
                 let class = query.from_class().clone();
                 let form = Form::Instances(InstanceOptions::default());
                 let stream = self.instances(scope, class, form, Some(Selector::Query(query)))?;
-                list(ctx, ListKind::ObjectsWithPath, stream).await
+                Box::pin(list(ctx, ListKind::ObjectsWithPath, stream)).await
             }
             Operation::CreateInstance { instance } => {
-                whole(Reply::InstanceName(core.create(&scope, instance).await?))
+                whole(Reply::InstanceName(Box::pin(core.create(&scope, instance)).await?))
             }
             Operation::ModifyInstance { instance, properties } => {
-                core.modify(&scope, instance, properties).await?;
+                Box::pin(core.modify(&scope, instance, properties)).await?;
                 whole(Reply::Void)
             }
             Operation::DeleteInstance { path } => {
-                core.delete(&scope, path).await?;
+                Box::pin(core.delete(&scope, path)).await?;
                 whole(Reply::Void)
             }
             Operation::GetProperty { path, property } => {
@@ -156,7 +160,7 @@ impl Operations {
                 whole(Reply::Property(declared.ty.clone(), value))
             }
             Operation::SetProperty { path, property, value } => {
-                core.set_property(&scope, path, &property, value).await?;
+                Box::pin(core.set_property(&scope, path, &property, value)).await?;
                 whole(Reply::Void)
             }
             rest @ (Operation::CreateClass { .. }
@@ -178,7 +182,7 @@ impl Operations {
             | Operation::EnumerationCount { .. }) => {
                 let name = rest.name().to_owned();
                 match PullOperation::from_operation(rest) {
-                    Some(pull) => whole(self.pull_operation(ctx, &scope, pull).await?),
+                    Some(pull) => whole(Box::pin(self.pull_operation(ctx, &scope, pull)).await?),
                     None => {
                         let text = format!("{name} is not supported: classes are fixed at start");
                         Err(CimError::new(StatusCode::NotSupported, text))

@@ -1,6 +1,6 @@
 //! Which properties of instances an answer shows (DSP0200 §5.3.2).
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use crate::{
     cim::{CimName, Class, Instance, InstanceOptions, Property},
@@ -15,7 +15,8 @@ pub(super) struct Shaper {
     options: InstanceOptions,
     /// The class whose properties alone are shown: DeepInheritance is false.
     only: Option<CimName>,
-    shapes: HashMap<CimName, Option<Shape>>,
+    /// By the names of classes. They are few, and mostly the same one again.
+    shapes: Vec<(CimName, Option<Shape>)>,
 }
 
 /// What is shown of the instances of a class.
@@ -28,7 +29,7 @@ struct Shape {
 impl Shaper {
     /// Shows each property of the creation class that `options` lets through.
     pub(super) fn deep(repository: Arc<Repository>, options: InstanceOptions) -> Self {
-        Self { repository, options, only: None, shapes: HashMap::new() }
+        Self { repository, options, only: None, shapes: Vec::new() }
     }
 
     /// Shows of those only the ones that `class` has.
@@ -37,39 +38,38 @@ impl Shaper {
         options: InstanceOptions,
         class: CimName,
     ) -> Self {
-        Self { repository, options, only: Some(class), shapes: HashMap::new() }
+        Self { repository, options, only: Some(class), shapes: Vec::new() }
     }
 
     /// The instance with the properties to show, in class order, NULL or the default where the
     /// provider set nothing.
     pub(super) fn shape(&mut self, instance: Instance) -> Instance {
-        if !self.shapes.contains_key(&instance.class) {
-            let shape = self.shape_of(&instance.class);
-            self.shapes.insert(instance.class.clone(), shape);
-        }
-        let Instance { class, path, mut properties } = instance;
-        let Some(shape) = &self.shapes[&class] else {
+        let Instance { class, path, properties: mut set } = instance;
+        let known = self.shapes.iter().position(|(name, _)| *name == class);
+        let index = known.unwrap_or_else(|| {
+            self.shapes.push((class.clone(), self.shape_of(&class)));
+            self.shapes.len() - 1
+        });
+        let Some(shape) = &self.shapes[index].1 else {
             return Instance { class, path, properties: Vec::new() };
         };
-        let shown = shape.shown.iter().map(|&index| &shape.class.properties[index]);
-        let properties = shown
-            .map(|declared| {
+        let mut properties = Vec::with_capacity(shape.shown.len());
+        for declared in &shape.shown {
+            let declared = &shape.class.properties[*declared];
+            let name = declared.name.as_str();
+            let origin = declared.class_origin.as_ref();
+            let origin = origin.filter(|_| self.options.include_class_origin);
+            properties.push(Property {
+                name: declared.name.clone(),
+                ty: declared.ty.clone(),
                 // What was found is taken out: the next search has less to look at.
-                let set = properties.iter().position(|property| property.name == declared.name);
-                let value = match set {
-                    Some(index) => properties.swap_remove(index).value,
+                value: match set.iter().position(|property| property.name == *name) {
+                    Some(index) => set.swap_remove(index).value,
                     None => declared.default.clone(),
-                };
-                let origin = declared.class_origin.as_ref();
-                let origin = origin.filter(|_| self.options.include_class_origin);
-                Property {
-                    name: declared.name.clone(),
-                    ty: declared.ty.clone(),
-                    value,
-                    class_origin: origin.cloned(),
-                }
-            })
-            .collect();
+                },
+                class_origin: origin.cloned(),
+            });
+        }
         Instance { class, path, properties }
     }
 
@@ -79,12 +79,11 @@ impl Shaper {
         let listed = |name: &CimName| {
             self.options.properties.as_ref().is_none_or(|names| names.contains(name))
         };
-        let declared = class.properties.iter().enumerate();
-        let shown = declared.filter(|(_, property)| {
-            listed(&property.name)
-                && only.is_none_or(|only| only.property(&property.name).is_some())
-        });
-        let shown = shown.map(|(index, _)| index).collect();
+        let mut shown = Vec::with_capacity(class.properties.len());
+        shown.extend((0..class.properties.len()).filter(|&index| {
+            let name = &class.properties[index].name;
+            listed(name) && only.is_none_or(|only| only.property(name).is_some())
+        }));
         Some(Shape { class, shown })
     }
 }

@@ -20,9 +20,11 @@ impl Facts {
         Self::of(class).set("CreationClassName", creation_class)
     }
 
-    /// Sets a property.
+    /// Sets a property that was not set before.
     pub(super) fn set(mut self, property: &'static str, value: impl Into<Value>) -> Self {
-        self.0.set(CimName::literal(property), value);
+        let name = CimName::literal(property);
+        debug_assert!(self.0.property(&name).is_none(), "{property} is set twice");
+        self.0.push(name, value);
         self
     }
 

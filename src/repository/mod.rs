@@ -18,6 +18,7 @@ mod tests;
 mod view;
 
 use std::{
+    cmp::Reverse,
     collections::HashMap,
     path::PathBuf,
     sync::{Arc, OnceLock},
@@ -26,7 +27,7 @@ use std::{
 pub use error::{ClassFault, LoadError, LoadProblem};
 pub use load::Note;
 
-use crate::cim::{CimName, Class, QualifierDeclaration};
+use crate::cim::{CimName, Class, PropertyDeclaration, QualifierDeclaration};
 
 /// The classes and qualifier declarations of the daemon. Names are found without regard to case.
 #[derive(Debug)]
@@ -43,7 +44,31 @@ struct Entry {
     declared: Class,
     /// Direct subclasses, sorted.
     subclasses: Vec<CimName>,
-    resolved: OnceLock<Arc<Class>>,
+    resolved: OnceLock<Resolved>,
+}
+
+/// A class with what it inherits.
+#[derive(Debug)]
+struct Resolved {
+    class: Arc<Class>,
+    /// Which of its properties are keys, in the order of paths.
+    keys: Vec<usize>,
+}
+
+impl Resolved {
+    /// Keeps the names that every instance of the class repeats.
+    fn new(mut class: Class) -> Self {
+        class.name = class.name.kept();
+        for property in &mut class.properties {
+            let PropertyDeclaration { name, ty, class_origin, .. } = property;
+            *name = name.kept();
+            for name in [&mut ty.reference_class, class_origin].into_iter().flatten() {
+                *name = name.kept();
+            }
+        }
+        let keys = path_order(&class);
+        Self { class: Arc::new(class), keys }
+    }
 }
 
 /// A reference property of an association class, inherited ones included.
@@ -86,6 +111,23 @@ impl Repository {
 
     /// The class, with what it inherits, for as long as the repository lives.
     pub fn class_ref(&self, name: &CimName) -> Option<&Arc<Class>> {
+        self.resolved(name).map(|resolved| &resolved.class)
+    }
+
+    /// The keys of a class in the order of paths: those of derived classes first, as in
+    /// `SystemCreationClassName, SystemName, CreationClassName, Name`. None of an unknown class.
+    pub fn keys<'s>(
+        &'s self,
+        class: &CimName,
+    ) -> impl ExactSizeIterator<Item = &'s PropertyDeclaration> + use<'s> {
+        let (properties, keys) = match self.resolved(class) {
+            Some(Resolved { class, keys }) => (&class.properties[..], &keys[..]),
+            None => (&[][..], &[][..]),
+        };
+        keys.iter().map(|&index| &properties[index])
+    }
+
+    fn resolved(&self, name: &CimName) -> Option<&Resolved> {
         // From the class up to the first that is resolved already, then down again.
         let mut chain = Vec::new();
         let mut current = Some(name);
@@ -101,9 +143,9 @@ impl Repository {
         }
         let is_a = |class: &CimName, ancestor: &CimName| self.is_a(class, ancestor);
         for entry in chain.into_iter().rev() {
-            let class =
-                || resolve::resolve(&entry.declared, resolved.map(|class| &**class), &is_a).class;
-            resolved = Some(entry.resolved.get_or_init(|| Arc::new(class())));
+            let superclass = resolved.map(|resolved| &*resolved.class);
+            let class = || resolve::resolve(&entry.declared, superclass, &is_a).class;
+            resolved = Some(entry.resolved.get_or_init(|| Resolved::new(class())));
         }
         resolved
     }
@@ -180,4 +222,16 @@ impl Repository {
     ) -> impl Iterator<Item = &'a Reference> {
         self.references.iter().filter(|reference| reference.association == *association)
     }
+}
+
+/// The numbers of the key properties in the order of paths.
+fn path_order(class: &Class) -> Vec<usize> {
+    let origin_of = |index: &usize| &class.properties[*index].class_origin;
+    let is_key = |index: &usize| class.properties[*index].is_key();
+    let mut keys: Vec<usize> = (0..class.properties.len()).filter(is_key).collect();
+    // A resolved class has what it inherits first, so an origin that begins later is derived.
+    keys.sort_by_key(|key| {
+        Reverse(class.properties.iter().position(|it| it.class_origin == *origin_of(key)))
+    });
+    keys
 }

@@ -39,7 +39,7 @@ impl Repository {
     fn resolve_once(&self, name: &CimName) -> Option<Class> {
         let entry = self.classes.get(name)?;
         if let Some(kept) = entry.resolved.get() {
-            return Some(Class::clone(kept));
+            return Some(Class::clone(&kept.class));
         }
         let superclass = entry.declared.superclass.as_ref().and_then(|it| self.resolve_once(it));
         let is_a = |class: &CimName, ancestor: &CimName| self.is_a(class, ancestor);

@@ -18,7 +18,10 @@ use std::borrow::Cow;
 
 use quick_xml::{
     XmlVersion,
-    events::{BytesDecl, BytesRef, Event, attributes::Attributes},
+    events::{
+        BytesDecl, BytesRef, Event,
+        attributes::{Attribute, Attributes},
+    },
 };
 
 use super::{
@@ -26,6 +29,9 @@ use super::{
     error::{Limit, Quoted},
 };
 use crate::cim::{CimName, Namespace};
+
+/// Elements inside each other, and attributes of one, that most messages have at most.
+const ROOM: usize = 16;
 
 /// Stands for a name that was rejected.
 const REJECTED: CimName = CimName::literal("rejected");
@@ -73,9 +79,9 @@ impl<'a> Reader<'a> {
             embedded: 0,
             elements: 0,
             illegal: first_illegal(text),
-            open: Vec::new(),
+            open: Vec::with_capacity(ROOM),
             tag_at: 0,
-            attributes: Vec::new(),
+            attributes: Vec::with_capacity(ROOM),
             ends: false,
             fault: None,
         })
@@ -359,6 +365,13 @@ impl<'a> Reader<'a> {
             return Err(self.too_large(Limit::Depth, self.limits.depth));
         }
         self.attributes.clear();
+        if name_end == tag.len() {
+            return Ok(name);
+        }
+        // Most tags have nothing in them that would have to be resolved or refused, and without a branch
+        // for each byte that is soon found out.
+        let special = |byte: u8| matches!(byte, b'<' | b'&' | b'\t' | b'\n' | b'\r');
+        let plain = !tag.bytes().fold(false, |any, byte| any | special(byte));
         let mut attributes = Attributes::new(tag, name_end);
         // It would remember all names for that, which we do anyway.
         for attribute in attributes.with_checks(false) {
@@ -372,18 +385,24 @@ impl<'a> Reader<'a> {
                 let what = format!("duplicated attribute {}", Quoted(key));
                 return Err(self.not_well_formed(at, what));
             }
-            if attribute.value.contains('<') {
-                return Err(self.not_well_formed(at, "`<` in an attribute"));
-            }
-            let value = attribute
-                .normalized_value(XmlVersion::Implicit1_0)
-                .map_err(|error| self.not_well_formed(at, error.to_string()))?;
-            if matches!(value, Cow::Owned(_)) && first_illegal(&value).is_some() {
-                return Err(self.illegal(at));
-            }
+            let value = if plain { attribute.value } else { self.resolved(at, &attribute)? };
             self.attributes.push((key, value));
         }
         Ok(name)
+    }
+
+    /// The value of an attribute with its references resolved.
+    fn resolved(&self, at: usize, attribute: &Attribute<'a>) -> Result<Cow<'a, str>, DecodeError> {
+        if attribute.value.contains('<') {
+            return Err(self.not_well_formed(at, "`<` in an attribute"));
+        }
+        let value = attribute
+            .normalized_value(XmlVersion::Implicit1_0)
+            .map_err(|error| self.not_well_formed(at, error.to_string()))?;
+        if matches!(value, Cow::Owned(_)) && first_illegal(&value).is_some() {
+            return Err(self.illegal(at));
+        }
+        Ok(value)
     }
 
     fn leave(&mut self) {

@@ -33,6 +33,15 @@ impl<'b> Writer<'b> {
         Tag { writer: self }
     }
 
+    /// Begins the start tag of a property: `start` is all that stands before its name.
+    #[inline]
+    pub(super) fn named_tag(&mut self, start: &'static str, name: &CimName) -> Tag<'_, 'b> {
+        self.raw(start);
+        self.raw(name.as_str());
+        self.raw("\"");
+        Tag { writer: self }
+    }
+
     /// A start tag without attributes.
     #[inline]
     pub(super) fn open(&mut self, name: &str) {
@@ -55,8 +64,14 @@ impl<'b> Writer<'b> {
     }
 
     /// Markup that is complete already.
+    #[inline]
     pub(super) fn markup(&mut self, markup: &[u8]) {
         self.out.extend_from_slice(markup);
+    }
+
+    /// An integer, as character data.
+    pub(super) fn integer(&mut self, number: i64) {
+        self.raw(itoa::Buffer::new().format(number));
     }
 
     /// Character data.
@@ -69,6 +84,9 @@ impl<'b> Writer<'b> {
     pub(super) fn value_text(&mut self, text: &str) {
         // A carriage return is always written as a reference, so no blank to a reader.
         let blank = |c| matches!(c, ' ' | '\t' | '\n');
+        if !text.starts_with(blank) || !text.ends_with(blank) {
+            return self.text(text);
+        }
         let head = &text[..text.len() - text.trim_start_matches(blank).len()];
         let tail = &text[text.trim_end_matches(blank).len()..];
         match head.find('\n') {
@@ -88,7 +106,7 @@ impl<'b> Writer<'b> {
 
     fn escape(&mut self, text: &str, place: Place) {
         // Hardly any text needs it, and without a branch for each byte that is soon found out.
-        if !text.bytes().fold(false, |odd, byte| odd | is_odd(byte)) {
+        if !text.bytes().fold(false, |odd, byte| odd | ODD[usize::from(byte)]) {
             return self.raw(text);
         }
         let mut written = 0;
@@ -115,10 +133,16 @@ impl<'b> Writer<'b> {
     }
 }
 
-/// Whether some text with this byte is not written as it is.
-fn is_odd(byte: u8) -> bool {
-    byte < b' ' || matches!(byte, b'&' | b'<' | b'>' | b'"' | 0xef)
-}
+/// Of each byte whether some text with it is not written as it is.
+const ODD: [bool; 256] = {
+    let mut odd = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        odd[byte] = byte < 0x20 || matches!(byte as u8, b'&' | b'<' | b'>' | b'"' | 0xef);
+        byte += 1;
+    }
+    odd
+};
 
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Place {
@@ -150,7 +174,7 @@ impl Tag<'_, '_> {
         self.plain(name, value)
     }
 
-    #[inline]
+    #[inline(always)]
     fn plain(self, name: &str, value: &str) -> Self {
         self.writer.raw(" ");
         self.writer.raw(name);

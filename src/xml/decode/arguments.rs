@@ -39,7 +39,7 @@ impl<'a> Arguments<'a> {
     /// Takes a parameter; `None` if it is absent or NULL.
     fn take(&mut self, name: &str) -> Option<Argument<'a>> {
         let index = self.given.iter().position(|(given, _)| given.eq_ignore_ascii_case(name))?;
-        self.given.remove(index).1
+        self.given.swap_remove(index).1
     }
 
     fn optional_text(&mut self, name: &str) -> Result<Option<Cow<'a, str>>, CimError> {

@@ -84,7 +84,7 @@ fn namespace_path(reader: &mut Reader<'_>) -> Result<(String, Namespace), Decode
 
 /// LOCALNAMESPACEPATH, opened: a NAMESPACE for each component, or one with slashes in it.
 pub(super) fn local_namespace_path(reader: &mut Reader<'_>) -> Result<Namespace, DecodeError> {
-    let mut name = String::new();
+    let mut name = String::with_capacity(32);
     while let Some(element) = reader.child()? {
         if element != "NAMESPACE" {
             return Err(reader.unexpected(element));

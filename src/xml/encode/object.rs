@@ -57,14 +57,14 @@ pub(super) struct PropertyParts<'p> {
 pub(super) fn property(writer: &mut Writer<'_>, property: &PropertyParts<'_>) {
     let PropertyParts { ty, value, .. } = *property;
     let is_reference = value::is_reference(Some(ty), value);
-    let element = if is_reference {
-        "PROPERTY.REFERENCE"
+    let (start, end): (_, &[u8]) = if is_reference {
+        ("<PROPERTY.REFERENCE NAME=\"", b"</PROPERTY.REFERENCE>")
     } else if value::is_array(ty, value) {
-        "PROPERTY.ARRAY"
+        ("<PROPERTY.ARRAY NAME=\"", b"</PROPERTY.ARRAY>")
     } else {
-        "PROPERTY"
+        ("<PROPERTY NAME=\"", b"</PROPERTY>")
     };
-    let tag = writer.tag(element).with_name("NAME", property.name);
+    let tag = writer.named_tag(start, property.name);
     let tag = if is_reference {
         tag.with_some("REFERENCECLASS", ty.reference_class.as_ref().map(CimName::as_str))
     } else {
@@ -87,5 +87,5 @@ pub(super) fn property(writer: &mut Writer<'_>, property: &PropertyParts<'_>) {
     if let Some(value) = value {
         value::value(writer, Some(ty), value, FalseBoolean::Standard);
     }
-    writer.close(element);
+    writer.markup(end);
 }

@@ -38,7 +38,11 @@ fn scalar(writer: &mut Writer<'_>, scalar: &Scalar, falses: FalseBoolean) {
         Scalar::Boolean(false) if falses == FalseBoolean::EmptyValue => {}
         Scalar::EmbeddedInstance(instance) => writer.text(&embedded::encode_instance(instance)),
         Scalar::EmbeddedClass(class) => writer.text(&embedded::encode_class(class)),
-        plain => writer.value_text(&plain.text().unwrap_or_default()),
+        Scalar::String(text) | Scalar::Untyped(text) => writer.value_text(text),
+        plain => match plain.as_integer().map(i64::try_from) {
+            Some(Ok(number)) => writer.integer(number),
+            _ => writer.value_text(&plain.text().unwrap_or_default()),
+        },
     }
     writer.close("VALUE");
 }
