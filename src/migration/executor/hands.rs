@@ -34,7 +34,7 @@ use crate::{
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// The longest that connecting to a destination may take: ssh may have much to do.
-const CONNECT: Duration = Duration::from_secs(60);
+pub(super) const CONNECT: Duration = Duration::from_secs(60);
 
 /// How often a guest that was asked to shut down is looked at.
 const LOOK_FOR_SHUTDOWN: Duration = Duration::from_millis(500);

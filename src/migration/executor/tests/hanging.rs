@@ -1,7 +1,16 @@
 //! Hosts that answer and do not come to an end, and workers that break off.
 
-use super::*;
-use crate::migration::job::{Doubt, Refusal};
+use tokio::{sync::Notify, time::advance};
+
+use super::{
+    hands::{CONNECT, Hands},
+    *,
+};
+use crate::{
+    hypervisor::Migrator,
+    migration::job::{Doubt, Refusal},
+    sys::blocking::Slots,
+};
 
 fn impatient() -> Options {
     Options { patience: Duration::from_millis(20), ..options() }
@@ -119,4 +128,52 @@ async fn a_job_whose_workers_always_break_off_is_abandoned() {
     assert!(bench.handle().job_of_guest(UUID).is_none());
     let again = bench.handle().abort(&id).await;
     assert!(matches!(again, Err(CommandError::Refused(Refusal::Over(Phase::Failed)))));
+}
+
+/// A world whose hosts take a connection when they are let go, not before.
+struct Slow {
+    world: Arc<FakeWorld>,
+    knocked: Notify,
+    opened: Mutex<std::sync::mpsc::Receiver<()>>,
+}
+
+impl Connector for Slow {
+    fn open(&self, uri: &str) -> Result<Arc<dyn Migrator>, HypervisorError> {
+        self.knocked.notify_one();
+        let _ = self.opened.lock().expect("nobody panics").recv();
+        self.world.open(uri)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn connecting_is_given_up_in_the_end_and_may_come_late() {
+    let world = FakeWorld::new();
+    world.add_host(DESTINATION);
+    let (open, opened) = std::sync::mpsc::channel();
+    let slow = Arc::new(Slow { world, knocked: Notify::new(), opened: Mutex::new(opened) });
+    let hands = Arc::new(Hands {
+        guest_uuid: UUID.to_owned(),
+        source_uri: SOURCE.to_owned(),
+        source: None,
+        destination_uri: DESTINATION.to_owned(),
+        connector: Arc::clone(&slow) as _,
+        source_slots: Slots::new(1, 1),
+        destination_slots: Slots::new(1, 1),
+        destination: Arc::default(),
+    });
+    let connecting = tokio::spawn({
+        let hands = Arc::clone(&hands);
+        async move { hands.destination().await.map(drop) }
+    });
+    // The clock stands still while somebody blocks.
+    slow.knocked.notified().await;
+    advance(CONNECT - Duration::from_millis(1)).await;
+    assert!(!connecting.is_finished());
+    advance(Duration::from_millis(1)).await;
+    match connecting.await.expect("nobody panics") {
+        Err(HypervisorError::Deadline { call: "open", seconds: 60 }) => {}
+        other => panic!("{other:?}"),
+    }
+    drop(open);
+    hands.destination().await.expect("it has come");
 }
