@@ -472,6 +472,16 @@ fn embedded_text_may_be_all_that_mof_is() {
     assert_eq!(value("F"), Some(Value::Array(vec![None, Some("x".into())])));
 }
 
+/// Were each name compared with all before it, this would take minutes.
+#[test]
+fn many_properties_cost_no_more_than_their_number() {
+    let properties: String = (0..100_000).map(|number| format!("P{number}=1;")).collect();
+    assert_eq!(embedded(&format!("instance of X {{{properties}}};")).properties.len(), 100_000);
+    let twice = format!("instance of X {{{properties}p7=1;}};");
+    let error = parse_instance(&twice).expect_err("one is there twice").to_string();
+    assert!(error.contains("`p7`"), "{error}");
+}
+
 #[test]
 fn what_is_no_instance_is_refused_with_its_place() {
     for (text, expected) in [
