@@ -172,6 +172,34 @@ impl DateTime {
         Some((days * 86_400 + clock - offset * 60) * MICROS_PER_SECOND + fraction)
     }
 
+    /// The first and the last microsecond that it may stand for, counted as by
+    /// [`DateTime::microseconds`]: where a field is unknown, it stands for all that the field can be.
+    pub fn bounds(&self) -> (i128, i128) {
+        let templates: [&[u8; 21]; 2] = if self.is_interval() {
+            [b"00000000000000.000000", b"99999999235959.999999"]
+        } else {
+            [b"00000101000000.000000", b"99991231235959.999999"]
+        };
+        let [least, most] = templates.map(|template| {
+            let mut filled = *self;
+            for (digit, unknown) in filled.0.iter_mut().zip(template) {
+                if *digit == b'*' {
+                    *digit = *unknown;
+                }
+            }
+            filled
+        });
+        let mut most = most;
+        if let (false, None, Some(year), Some(month)) =
+            (self.is_interval(), self.number(6, 8), most.number(0, 4), most.number(4, 6))
+        {
+            let day = days_in_month(year, month);
+            most.0[6..8].copy_from_slice(format!("{day:02}").as_bytes());
+        }
+        let known = |time: Self| time.microseconds().expect("no field is unknown any more");
+        (known(least), known(most))
+    }
+
     /// The 25 characters.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).expect("parse admits ASCII only")
@@ -238,6 +266,22 @@ mod tests {
                 Ok(value) => assert_eq!(value.as_str(), text),
                 Err(error) => assert!(text.starts_with("197001***"), "{text}: {error}"),
             }
+        }
+    }
+
+    #[test]
+    fn unknown_fields_stand_for_all_they_can_be() {
+        let time = |text: &str| DateTime::parse(text).expect(text);
+        let known = |text: &str| time(text).microseconds().expect(text);
+        for (text, first, last) in [
+            ("20240229235959.123456+060", "20240229235959.123456+060", "20240229235959.123456+060"),
+            ("20240229235959.1*****+060", "20240229235959.100000+060", "20240229235959.199999+060"),
+            ("202402********.******-000", "20240201000000.000000+000", "20240229235959.999999+000"),
+            ("2023**********.******+000", "20230101000000.000000+000", "20231231235959.999999+000"),
+            ("**************.******+000", "00000101000000.000000+000", "99991231235959.999999+000"),
+            ("00000001******.******:000", "00000001000000.000000:000", "00000001235959.999999:000"),
+        ] {
+            assert_eq!(time(text).bounds(), (known(first), known(last)), "{text}");
         }
     }
 

@@ -372,14 +372,23 @@ fn compare_mixed(integer: i128, real: f64) -> Option<Ordering> {
     }
 }
 
-/// Two points in time or two intervals. Where a field is unknown, only being written alike counts.
+/// Two points in time or two intervals. One with unknown fields stands for a span of time (DSP0004
+/// §5.2.4): spans that overlap can't be compared, unless they are written alike.
 fn compare_times(a: &DateTime, b: &DateTime) -> Relation {
     if a.is_interval() != b.is_interval() {
         return Relation::None;
     }
-    match (a.microseconds(), b.microseconds()) {
-        (Some(a), Some(b)) => Relation::Ordered(a.cmp(&b)),
-        _ => Relation::Same(a == b),
+    let ((a_first, a_last), (b_first, b_last)) = (a.bounds(), b.bounds());
+    if a_first == a_last && b_first == b_last {
+        Relation::Ordered(a_first.cmp(&b_first))
+    } else if a_last < b_first {
+        Relation::Ordered(Ordering::Less)
+    } else if b_last < a_first {
+        Relation::Ordered(Ordering::Greater)
+    } else if a == b {
+        Relation::Same(true)
+    } else {
+        Relation::None
     }
 }
 

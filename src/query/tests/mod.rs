@@ -195,6 +195,13 @@ fn datetimes_meet_datetimes_and_text() {
     holds("When < '2027-01-01T00:00:00Z'", Some(true));
     holds("Span > '00000000000459.999999:000'", Some(true));
     holds("Span = When", None);
+    // Unknown fields stand for a span of time: what lies in it is neither before nor behind it.
+    holds("When > '2025**********.******+000'", Some(true));
+    holds("NOT When < '2025**********.******+000'", Some(true));
+    holds("When <> '2025**********.******+000'", Some(true));
+    holds("When < '20261124******.******+000'", Some(true));
+    holds("When <> '20261123******.******+000'", None);
+    holds("When <= '20261123******.******+000'", None);
 }
 
 #[test]
