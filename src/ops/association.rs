@@ -297,7 +297,8 @@ impl Sink<Instance> for FromEach<'_> {
     }
 }
 
-/// The association of that path, whose keys are conformed, if both objects exist and are associated.
+/// The association of that path, whose keys are conformed, if both objects exist and are associated. Its
+/// references are those that a list has, however the client has written them.
 pub(super) async fn find(
     core: &Core,
     scope: &Scope,
@@ -305,31 +306,45 @@ pub(super) async fn find(
     path: &InstancePath,
 ) -> Result<Instance, ProviderError> {
     let [near, far] = provider.ends();
-    // Providers count on it that what stands at an end may stand there.
-    let may_stand = |end: &End, object: &InstancePath| {
-        end.classes.iter().any(|class| core.repository.is_a(&object.class, class))
-    };
-    let object_at = |end: &End| match path.key(&end.role).and_then(KeyValue::as_reference) {
-        Some(ObjectPath::Instance(object)) if may_stand(end, object) => Ok(object),
-        _ => Err(ProviderError::no_instance_with(&end.role)),
-    };
-    let (source_path, wanted) = (object_at(near)?, object_at(far)?);
-    let source = match core.find(core.home(scope, &source_path.class), source_path).await {
-        Ok(source) => source,
-        Err(ProviderError::NotFound(_)) => {
-            return Err(ProviderError::no_instance_with(&near.role));
-        }
-        Err(error) => return Err(error),
-    };
-    let mut only = Only { core, wanted, found: None };
+    let (source, source_path) = object_at(core, scope, path, near).await?;
+    let (_, wanted) = object_at(core, scope, path, far).await?;
+    let mut only = Only { core, wanted: &wanted, found: None };
     provider.links(&source, &near.role, &mut only).await?;
     let Some(properties) = only.found else {
         return Err(ProviderError::no_instance_with(&far.role));
     };
-    let referred =
-        |path: &InstancePath| core.referred(scope, core.home(scope, &path.class), path.clone());
-    let ends = [(near, referred(source_path)), (far, referred(wanted))];
-    Ok(association(provider.class(), ends, properties))
+    Ok(association(provider.class(), [(near, source_path), (far, wanted)], properties))
+}
+
+/// The object at an end of an association's path, and how references name it.
+async fn object_at(
+    core: &Core,
+    scope: &Scope,
+    association: &InstancePath,
+    end: &End,
+) -> Result<(Instance, InstancePath), ProviderError> {
+    let missing = || ProviderError::no_instance_with(&end.role);
+    let Some(ObjectPath::Instance(object)) =
+        association.key(&end.role).and_then(KeyValue::as_reference)
+    else {
+        return Err(missing());
+    };
+    // Providers count on it that what stands at an end may stand there.
+    if !end.classes.iter().any(|class| core.repository.is_a(&object.class, class)) {
+        return Err(missing());
+    }
+    let space = match &object.namespace {
+        Some(namespace) => Space::find(namespace).map_err(|_| missing())?,
+        None => core.home(scope, &object.class),
+    };
+    match core.find(space, object).await {
+        Ok(found) => {
+            let path = core.referred(scope, space, core.path_of(&found)?);
+            Ok((found, path))
+        }
+        Err(ProviderError::NotFound(_)) => Err(missing()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Keeps what the link to one object says.

@@ -67,7 +67,12 @@ impl Operations {
             }
             Source::Associated { path, filter, yields, form } => {
                 let selector = self.core.filter(None, &open)?;
-                self.associated(scope.clone(), path, filter, yields, form, selector)?
+                let found =
+                    self.associated(scope.clone(), path.clone(), filter, yields, form, selector)?;
+                // Unlike their elder sisters, these fail for a source that does not exist, also where
+                // nothing can be associated with it (DSP0200: NOT_FOUND of the Open… operations).
+                self.core.check_source(scope, path).await?;
+                found
             }
             Source::Query { return_class } => {
                 let (Some(language), Some(text)) = (&open.filter_language, &open.filter) else {

@@ -9,10 +9,10 @@ use crate::{
         self, GateRequest, Phase,
         builtin::{self, Inputs, Movement},
     },
-    cim::{CimName, InstancePath},
+    cim::{CimName, InstancePath, Namespace},
     hypervisor::{Domain, Migrator},
     migration::{Edits, GuestName, MigrationType, Request, Settings, Target},
-    ops::{Arguments, MethodCall, Principal, ProviderError, Role},
+    ops::{Arguments, MethodCall, Principal, ProviderError, Role, Space},
 };
 
 const NAME: CimName = CimName::literal("Name");
@@ -171,12 +171,16 @@ fn destination(arguments: &Arguments) -> Result<Cow<'_, str>, ProviderError> {
     name.map(Cow::from).ok_or_else(|| failed("Missing key (Name) in DestinationSystem"))
 }
 
-/// The guest's path: of the service's prefix, and not at odds with itself.
+/// The guest's path: of the service's prefix, in the namespace where guests are, and not at odds with
+/// itself.
 fn guest(prefix: Prefix, arguments: &Arguments) -> Result<InstancePath, ProviderError> {
     let path = arguments.path("ComputerSystem").map(Cow::into_owned);
     path.filter(|path| {
         let class = path.string_key(&CREATION_CLASS_NAME);
-        Prefix::of_class(&path.class) == Some(prefix)
+        let is_elsewhere =
+            |name: &Namespace| !Space::find(name).is_ok_and(|space| space == Space::Virt);
+        !path.namespace.as_ref().is_some_and(is_elsewhere)
+            && Prefix::of_class(&path.class) == Some(prefix)
             && class.is_none_or(|class| class.eq_ignore_ascii_case(path.class.as_str()))
     })
     .ok_or_else(|| failed("Invalid REF in ComputerSystem"))

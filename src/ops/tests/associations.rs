@@ -247,6 +247,36 @@ async fn associations_are_instances_as_well() {
 }
 
 #[tokio::test]
+async fn an_association_is_the_same_however_its_ends_are_written() {
+    let server = world(true);
+    let find = async |host: InstancePath, guest: InstancePath| {
+        let ends = [(name("Dependent"), host), (name("Antecedent"), guest)];
+        run(&server, get(InstancePath::new(name("KVM_HostedDependency"), ends))).await
+    };
+    let plain = find(host_path(), guest_path("a")).await;
+    assert!(plain.is_ok(), "{plain:?}");
+    let virt = |path: InstancePath| path.in_namespace(namespace("Root/Virt"));
+    let keys = [("CreationClassName", "kvm_hostsystem"), ("Name", " VM ")];
+    for (host, guest) in [
+        (virt(host_path()), guest_path("a")),
+        (host_path(), virt(guest_path("a"))),
+        (path("kvm_hostsystem", &keys), guest_path("a")),
+        (host_path(), guest_path(" A ")),
+    ] {
+        assert_eq!(find(host.clone(), guest.clone()).await, plain, "{host} {guest}");
+    }
+    // What another namespace has is something else.
+    for elsewhere in ["root/interop", "root/nowhere"].map(namespace) {
+        let (host, guest) = (host_path().in_namespace(elsewhere.clone()), guest_path("a"));
+        let text = "No such instance (Dependent)";
+        fails(find(host, guest).await, StatusCode::NotFound, text);
+        let (host, guest) = (host_path(), guest_path("a").in_namespace(elsewhere));
+        let text = "No such instance (Antecedent)";
+        fails(find(host, guest).await, StatusCode::NotFound, text);
+    }
+}
+
+#[tokio::test]
 async fn an_association_that_is_not_there_names_the_wrong_end() {
     let server = world(false);
     let association = |host: InstancePath, guest: InstancePath| {

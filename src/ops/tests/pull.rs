@@ -242,6 +242,18 @@ async fn associations_are_pulled_too() {
         (guest_path("a"), AssociationFilter::default(), InstanceOptions::default());
     let operation = Operation::OpenAssociatorInstances { path, filter, options, open };
     assert_eq!(pulled(run(&server, operation).await), (vec!["vm".into()], None));
+
+    // A source that does not exist is told even where nothing could be found from it.
+    let none = AssociationFilter { role: Some(name("Nope")), ..AssociationFilter::default() };
+    let references = |path, filter: &AssociationFilter| {
+        let (filter, open) = (filter.clone(), OpenOptions::default());
+        Operation::OpenReferenceInstancePaths { path, filter, open }
+    };
+    assert_eq!(pulled(run(&server, references(guest_path("a"), &none)).await), (vec![], None));
+    for filter in [none, AssociationFilter::default()] {
+        let missing = run(&server, references(guest_path("x"), &filter)).await;
+        fails(missing, StatusCode::NotFound, "No such instance");
+    }
 }
 
 /// Has one instance, then none and no end.

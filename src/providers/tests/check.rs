@@ -252,6 +252,8 @@ async fn parameters_are_refused_in_libvirt_cims_order_and_words() {
     let cs = "KVM_ComputerSystem";
     let data = |properties| parameter("MigrationSettingData", settings(properties));
     let null = |parameter: &str| ParamValue { name: name(parameter), ty: None, value: None };
+    let interop = Namespace::parse("root/interop").expect("a name");
+    let elsewhere = path(cs, &[("CreationClassName", cs), ("Name", "peer1")]).in_namespace(interop);
     let no_domain = "Domain not found: no domain with matching name 'nope'";
     let cases = [
         (vec![null("ComputerSystem")], InvalidParameter, "parameter `ComputerSystem`"),
@@ -268,6 +270,11 @@ async fn parameters_are_refused_in_libvirt_cims_order_and_words() {
         ),
         (
             vec![guest(cs, &[("CreationClassName", "Nope"), ("Name", "peer1")])],
+            Failed,
+            "Invalid REF in ComputerSystem",
+        ),
+        (
+            vec![parameter("ComputerSystem", ObjectPath::from(elsewhere))],
             Failed,
             "Invalid REF in ComputerSystem",
         ),
