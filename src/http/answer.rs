@@ -43,11 +43,7 @@ pub(super) fn response(
     headers.insert(header::CONTENT_TYPE, xml);
     let answer = HeaderValue::from_static("MethodResponse");
     headers.insert(extended("cimoperation", extension), answer);
-    if let Some(number) = extension {
-        headers.insert("ext", HeaderValue::from_static(""));
-        let man = HeaderValue::from_str(&format!("{CIM_EXTENSION} ; ns={number}"));
-        headers.insert("man", man.expect("a URI and two digits are a value"));
-    }
+    declare_extension(headers, extension);
     if streamed {
         let names = "CIMStatusCode, CIMStatusCodeDescription";
         headers.insert(header::TRAILER, HeaderValue::from_static(names));
@@ -55,6 +51,15 @@ pub(super) fn response(
     let time = HeaderValue::from_str(&begun.elapsed().as_micros().to_string());
     headers.insert("wbemserverresponsetime", time.expect("a number is a value"));
     response
+}
+
+/// Says what the number before the CIM headers means, if the client used M-POST (RFC 2774).
+pub(super) fn declare_extension(headers: &mut HeaderMap, extension: Option<&str>) {
+    if let Some(number) = extension {
+        headers.insert("ext", HeaderValue::from_static(""));
+        let man = HeaderValue::from_str(&format!("{CIM_EXTENSION} ; ns={number}"));
+        headers.insert("man", man.expect("a URI and two digits are a value"));
+    }
 }
 
 /// The body of an answer. When it is gone, the wire waits for the next request.

@@ -125,6 +125,11 @@ pub(super) fn body(headers: &HeaderMap, limits: &Limits) -> Result<(), Refusal> 
         let detail = "a body needs a Content-Length, or chunks";
         return Err(Refusal::new(StatusCode::LENGTH_REQUIRED, detail));
     }
+    let mut coded = headers.get_all(header::TRANSFER_ENCODING).iter();
+    if coded.any(|coding| !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked")) {
+        let detail = "bodies are read in chunks, and not encoded in any other way";
+        return Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, detail));
+    }
     // hyper has read the number already and refused what is none.
     let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if length.is_some_and(|length| length > limits.body_size.get() as u64) {
@@ -418,6 +423,7 @@ mod tests {
         assert_eq!(refused(check(&[five, ("content-type", "text/plain")])).0, 415);
         assert_eq!(refused(check(&[five, ("content-type", "text/xml; charset=latin-1")])).0, 415);
         assert_eq!(refused(check(&[five, xml, ("content-encoding", "gzip")])).0, 415);
+        assert_eq!(refused(check(&[xml, ("transfer-encoding", "gzip, chunked")])).0, 501);
     }
 
     const INTRINSIC: &[(&str, &str)] = &[

@@ -12,6 +12,7 @@
 //! What is deliberately absent: what an operation means (`ops/`), HTTP/2, compression, redirects and
 //! files. A GET is answered 405, whatever it asks for.
 
+mod acceptable;
 mod answer;
 mod auth;
 mod classes;

@@ -87,6 +87,7 @@ impl Refusal {
             headers.insert(name, value);
         }
         if let Some(cim_error) = self.cim_error {
+            super::answer::declare_extension(headers, extension);
             headers.insert(
                 super::head::extended("cimerror", extension),
                 HeaderValue::from_static(cim_error),

@@ -24,7 +24,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, error};
 
 use super::{
-    Handler, Limits, Workaround,
+    Handler, Limits, Workaround, acceptable,
     answer::{self, AnswerBody, Beginning, List, Listed, Streamed},
     auth::Authenticator,
     classes::ClassTexts,
@@ -155,6 +155,7 @@ impl Service {
         begun: Instant,
     ) -> Result<Response<AnswerBody>, Refusal> {
         let shared = &self.shared;
+        acceptable::acceptable(&parts.headers)?;
         head::body(&parts.headers, &shared.limits)?;
         let announcement = head::announcement(&parts.headers, manner)?;
         let permit = shared.requests.try_acquire();

@@ -71,9 +71,11 @@ impl<'a> Reader<'a> {
             at: Position::of(bytes, error.valid_up_to()),
             what: "the bytes are not UTF-8".to_owned(),
         })?;
+        let mut xml = quick_xml::Reader::from_str(text);
+        xml.config_mut().check_comments = true;
         Ok(Self {
             text,
-            xml: quick_xml::Reader::from_str(text),
+            xml,
             limits: *limits,
             outer_depth: 0,
             embedded: 0,

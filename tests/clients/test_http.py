@@ -33,6 +33,11 @@ def test_m_post(daemon):
     response = daemon.post(ENUMERATE, headers, method="M-POST")
     assert response.status == 200
     assert response.text.count("<INSTANCENAME ") == 4
+    # A refusal, too, says what its number means.
+    for request in (headers, {**headers, "73-CIMMethod": "GetClass"}):
+        response = daemon.post(ENUMERATE, request, method="M-POST")
+        assert ("Ext" in response.headers, response.headers["Man"][-6:]) == (True, " ns=73")
+    assert (response.status, response.headers["73-CIMError"]) == (400, "header-mismatch")
 
 
 def test_what_old_clients_write(daemon):
