@@ -189,3 +189,16 @@ impl ClassForm {
         })
     }
 }
+
+/// Whether the operation of that name changes classes or qualifiers.
+pub(super) fn changes_schema(operation: &str) -> bool {
+    ["CreateClass", "ModifyClass", "DeleteClass", "SetQualifier", "DeleteQualifier"]
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(operation))
+}
+
+/// The error of such an operation, whatever its parameters are.
+pub(super) fn fixed(operation: &str) -> CimError {
+    let text = format!("{operation} is not supported: classes are fixed at start");
+    CimError::new(StatusCode::NotSupported, text)
+}

@@ -103,19 +103,21 @@ pub(super) enum ConformError {
 
 impl ConformError {
     /// The status a client gets. As in libvirt-cim a required parameter of a wrong type is a type
-    /// mismatch, and text that is no instance simply fails.
+    /// mismatch, and text that is no instance simply fails. Where it is one with a wrong value, that value
+    /// is the invalid parameter.
     fn status(&self, required: bool) -> StatusCode {
         match self {
             Self::Type { place: Place { property: None, .. }, .. } if required => {
                 StatusCode::TypeMismatch
             }
-            Self::Embedded { .. } => StatusCode::Failed,
+            Self::Embedded { source, .. } if !source.is_bad_value() => StatusCode::Failed,
             Self::Type { .. }
             | Self::Value { .. }
             | Self::TooLong { .. }
             | Self::WrongClass { .. }
             | Self::UnknownClass { .. }
             | Self::TooDeep { .. }
+            | Self::Embedded { .. }
             | Self::Twice(_)
             | Self::Missing(_)
             | Self::UnnamedKey { .. } => StatusCode::InvalidParameter,

@@ -17,6 +17,13 @@ pub(super) enum EmbeddedError {
     Mof(#[from] MofError),
 }
 
+impl EmbeddedError {
+    /// Whether it is an instance, and only a value in it is wrong.
+    pub(super) fn is_bad_value(&self) -> bool {
+        matches!(self, Self::Xml(DecodeError::BadValue { .. }))
+    }
+}
+
 /// Reads an instance. As in libvirt-cim it is XML if `<instance` stands in it in any case, else MOF.
 pub(super) fn parse(text: &str) -> Result<Instance, EmbeddedError> {
     Ok(if mentions_instance_element(text) {

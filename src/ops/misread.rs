@@ -7,6 +7,7 @@ use super::{
     Context, Operations, Space,
     audit::Record,
     authorise::{authorise, needed_by},
+    classes::{changes_schema, fixed},
     core::Core,
 };
 use crate::cim::{CimError, CimName, Namespace, ObjectPath, StatusCode};
@@ -41,6 +42,9 @@ impl Core {
             Misread::Operation(name, namespace) => {
                 authorise(&ctx.principal, needed_by(name), name)?;
                 Space::find(namespace)?;
+                if changes_schema(name) {
+                    return Err(fixed(name));
+                }
             }
             Misread::Method(name, object) => {
                 let Some(namespace) = object.namespace() else { return Ok(()) };

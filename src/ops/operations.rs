@@ -8,7 +8,7 @@ use super::{
     association::{self, Traversal, Yield},
     audit::Record,
     authorise::{authorise, needed},
-    classes::ClassForm,
+    classes::{ClassForm, fixed},
     contexts::Contexts,
     core::Core,
     namespaces::Scope,
@@ -151,10 +151,10 @@ impl Operations {
                 whole(Reply::Void)
             }
             Operation::GetProperty { path, property } => {
-                let class = core.class(&path.class, StatusCode::InvalidClass)?;
-                let declared = declared(&class, &property)?;
                 let mut instance =
                     self.get_instance(&scope, path, InstanceOptions::default()).await?;
+                let class = core.class(&instance.class, StatusCode::InvalidClass)?;
+                let declared = declared(&class, &property)?;
                 let value = instance.properties.iter_mut().find(|it| it.name == declared.name);
                 let value = value.and_then(|property| property.value.take());
                 whole(Reply::Property(declared.ty.clone(), value))
@@ -183,10 +183,7 @@ impl Operations {
                 let name = rest.name().to_owned();
                 match PullOperation::from_operation(rest) {
                     Some(pull) => whole(Box::pin(self.pull_operation(ctx, &scope, pull)).await?),
-                    None => {
-                        let text = format!("{name} is not supported: classes are fixed at start");
-                        Err(CimError::new(StatusCode::NotSupported, text))
-                    }
+                    None => Err(fixed(&name)),
                 }
             }
         }

@@ -107,7 +107,7 @@ impl Core {
     /// SetProperty.
     ///
     /// # Errors
-    /// NO_SUCH_PROPERTY, TYPE_MISMATCH, and those of [`Core::modify`].
+    /// INVALID_CLASS, NOT_FOUND, NO_SUCH_PROPERTY, TYPE_MISMATCH, and those of [`Core::modify`].
     pub(super) async fn set_property(
         &self,
         scope: &Scope,
@@ -116,6 +116,8 @@ impl Core {
         value: Option<Value>,
     ) -> Result<(), CimError> {
         let class = self.class(&path.class, StatusCode::InvalidClass)?;
+        let path = self.conformer().path(&class, path)?;
+        self.existing(scope, &path).await?;
         let declared = declared(&class, name)?;
         let property = Property {
             name: declared.name.clone(),

@@ -190,6 +190,24 @@ fn embedded_text_is_read_as_xml_or_mof() {
 }
 
 #[test]
+fn a_wrong_value_in_an_instance_is_an_invalid_parameter_in_xml_and_in_mof() {
+    let property = |value: &str| {
+        format!(
+            "<PROPERTY NAME=\"MigrationType\" TYPE=\"uint16\"><VALUE>{value}</VALUE></PROPERTY>"
+        )
+    };
+    for text in [
+        format!("<INSTANCE CLASSNAME=\"{SETTINGS}\">{}</INSTANCE>", property("-1")),
+        format!("<INSTANCE CLASSNAME=\"{SETTINGS}\">{}</INSTANCE>", property("70000")),
+        format!("instance of {SETTINGS} {{ MigrationType = 70000; }};"),
+    ] {
+        let error = arguments(vec![parameter("MigrationSettingData", text.as_str())]).unwrap_err();
+        assert_eq!(error.status, StatusCode::InvalidParameter, "{text}: {error}");
+        assert!(error.description.contains("`MigrationType`"), "{text}: {error}");
+    }
+}
+
+#[test]
 fn text_that_is_no_instance_fails_in_libvirt_cims_words() {
     for text in ["", "<INSTANCE CLASSNAME=\"bro", "nonsense", "instance of X {"] {
         let given = vec![parameter("MigrationSettingData", text)];

@@ -35,7 +35,14 @@ fn rights_come_first_then_the_namespace_then_parameters() {
         );
         check(Role::Operator, Misread::Operation(operation, &virt), StatusCode::InvalidParameter);
     }
-    check(Role::Viewer, Misread::Operation("CreateClass", &virt), StatusCode::InvalidParameter);
+    // What can't be done is not done better with other parameters.
+    for operation in
+        ["CreateClass", "modifyclass", "DeleteClass", "SetQualifier", "DeleteQualifier"]
+    {
+        check(Role::Viewer, Misread::Operation(operation, &virt), StatusCode::NotSupported);
+        let nowhere = Misread::Operation(operation, &nowhere);
+        check(Role::Viewer, nowhere, StatusCode::InvalidNamespace);
+    }
     check(Role::Viewer, Misread::Operation("GetInstance", &virt), StatusCode::InvalidParameter);
 }
 

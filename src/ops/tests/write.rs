@@ -163,6 +163,14 @@ async fn what_does_not_fit_the_class_is_refused_by_name() {
     modify(&[("Name", "g".into())], StatusCode::InvalidParameter, "key property Name").await;
     modify(&[("Nope", "g".into())], StatusCode::InvalidParameter, "no property Nope").await;
     fails(property(&server, "Nope").await, StatusCode::NoSuchProperty, "no property Nope");
+    // That there is no such instance comes first.
+    let nowhere = || (at("g"), name("Nope"));
+    let (path, property) = nowhere();
+    let read = Operation::GetProperty { path, property };
+    fails(run(&server, read).await, StatusCode::NotFound, "No such instance");
+    let (path, property) = nowhere();
+    let set = Operation::SetProperty { path, property, value: Some("x".into()) };
+    fails(run(&server, set).await, StatusCode::NotFound, "No such instance");
     let value = Some(Value::from(5_u8));
     let set = Operation::SetProperty { path: at("f"), property: name("Query"), value };
     fails(run(&server, set).await, StatusCode::TypeMismatch, "`Query`");

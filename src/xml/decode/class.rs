@@ -30,7 +30,7 @@ pub(in crate::xml) fn class(reader: &mut Reader<'_>) -> Result<Class, DecodeErro
 }
 
 fn method(reader: &mut Reader<'_>) -> Result<Method, DecodeError> {
-    reader.required("TYPE")?;
+    // TYPE may be left out, as by clients of old DTDs: then nothing is known of the value.
     let mut method = Method {
         name: reader.name("NAME")?,
         return_type: Stated::read(reader, "TYPE")?.data_type(),
