@@ -200,22 +200,29 @@ pub(super) struct Opened {
 /// Looks through the directories.
 pub fn discover(directories: &Directories) -> Discovery {
     let mut troubles = Vec::new();
-    let mut entries = look_through(&directories.admin, Origin::Admin, &mut troubles);
-    let vendor = directories.vendor.iter();
-    for mut found in vendor.flat_map(|vendor| look_through(vendor, Origin::Vendor, &mut troubles)) {
+    let mut strangers = Vec::new();
+    let mut look = |directory: &PathBuf, origin| {
+        let (found, distrust) = look_through(directory, origin, &mut troubles);
+        strangers.extend(distrust.map(|distrust| (directory.clone(), origin, distrust)));
+        found
+    };
+    let mut entries = look(&directories.admin, Origin::Admin);
+    let vendor = directories.vendor.iter().flat_map(|vendor| look(vendor, Origin::Vendor));
+    for mut found in vendor.collect::<Vec<_>>() {
         let name = &found.entry.name;
         let rival =
             entries.iter_mut().find(|rival| rival.entry.name == *name && rival.takes_part());
         if let (Some(rival), true) = (rival, found.takes_part()) {
-            let by = rival.entry.path.clone();
-            if rival.mask {
-                rival.entry.fate = Fate::Ignored(Ignored::Mask);
-                found.entry.fate = Fate::Masked { by };
-            } else {
-                found.entry.fate = Fate::Ignored(Ignored::Overridden { by });
-            }
+            rival.replace(&mut found);
         }
         entries.push(found);
+    }
+    for (directory, origin, distrust) in strangers {
+        let tells =
+            |it: &Found| it.entry.origin == origin && matches!(it.entry.fate, Fate::Refused(_));
+        if !entries.iter().any(tells) {
+            troubles.push(Trouble { directory, kind: TroubleKind::Unsafe(distrust) });
+        }
     }
     let mut entries: Vec<_> = entries.into_iter().map(|found| found.entry).collect();
     entries.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes())); // stable: admin before vendor
@@ -250,9 +257,27 @@ struct Found {
     entry: Entry,
     /// Whether it switches off a vendor's check of its name: empty, or a link to /dev/null.
     mask: bool,
+    /// Why it need not be the administrator's own.
+    distrust: Option<Distrust>,
 }
 
 impl Found {
+    /// Takes the place of a vendor's file of its name. What strangers may have put there switches off
+    /// nothing, and is told.
+    fn replace(&mut self, vendors: &mut Self) {
+        let by = self.entry.path.clone();
+        if let Some(distrust) = self.distrust.take() {
+            if !matches!(self.entry.fate, Fate::Refused(_)) {
+                self.entry.fate = Fate::Refused(distrust.into());
+            }
+        } else if self.mask {
+            self.entry.fate = Fate::Ignored(Ignored::Mask);
+            vendors.entry.fate = Fate::Masked { by };
+        } else {
+            vendors.entry.fate = Fate::Ignored(Ignored::Overridden { by });
+        }
+    }
+
     /// Whether it counts when two have the same name.
     fn takes_part(&self) -> bool {
         let Fate::Ignored(reason) = &self.entry.fate else { return true };
@@ -264,32 +289,30 @@ impl Found {
     }
 }
 
-fn look_through(directory: &Path, origin: Origin, troubles: &mut Vec<Trouble>) -> Vec<Found> {
+/// What is in a directory, and why strangers can add and remove checks there.
+fn look_through(
+    directory: &Path,
+    origin: Origin,
+    troubles: &mut Vec<Trouble>,
+) -> (Vec<Found>, Option<Distrust>) {
     let mut trouble = |kind| troubles.push(Trouble { directory: directory.to_owned(), kind });
     let (reached, names) = match list(directory) {
         Ok(listed) => listed,
         Err(Distrust::Unreachable { errno: Errno::ENOENT, .. }) => {
             trouble(TroubleKind::Missing);
-            return Vec::new();
+            return (Vec::new(), None);
         }
         Err(distrust) => {
             trouble(TroubleKind::Unreadable(distrust));
-            return Vec::new();
+            return (Vec::new(), None);
         }
     };
-    let found: Vec<_> = names
-        .into_iter()
-        .filter_map(|name| {
-            let (fate, mask) = fate(&reached, &name)?;
-            let path = directory.join(&name);
-            Some(Found { entry: Entry { name, path, origin, fate }, mask })
-        })
-        .collect();
-    let tells = |found: &Found| matches!(found.entry.fate, Fate::Refused(_));
-    if let (Some(distrust), false) = (reached.judge().err(), found.iter().any(tells)) {
-        trouble(TroubleKind::Unsafe(distrust));
-    }
-    found
+    let found = names.into_iter().filter_map(|name| {
+        let (fate, mask, distrust) = fate(&reached, &name)?;
+        let path = directory.join(&name);
+        Some(Found { entry: Entry { name, path, origin, fate }, mask, distrust })
+    });
+    (found.collect(), reached.judge().err())
 }
 
 fn list(directory: &Path) -> Result<(Reached, Vec<OsString>), Distrust> {
@@ -309,13 +332,14 @@ fn list(directory: &Path) -> Result<(Reached, Vec<OsString>), Distrust> {
     Ok((reached, names))
 }
 
-/// Judges one entry, and whether it could be a mask. `None` if it is gone already.
-fn fate(directory: &Reached, name: &OsStr) -> Option<(Fate, bool)> {
+/// Judges one entry, whether it could be a mask, and why it is not to be trusted. `None` if it is gone
+/// already.
+fn fate(directory: &Reached, name: &OsStr) -> Option<(Fate, bool, Option<Distrust>)> {
     if name.as_bytes().starts_with(b".") {
-        return Some((Fate::Ignored(Ignored::Hidden), false));
+        return Some((Fate::Ignored(Ignored::Hidden), false, None));
     }
     if is_leftover(name.as_bytes()) {
-        return Some((Fate::Ignored(Ignored::Leftover), false));
+        return Some((Fate::Ignored(Ignored::Leftover), false, None));
     }
     let reached = match walk_in(directory, name) {
         Ok(reached) => reached,
@@ -324,7 +348,7 @@ fn fate(directory: &Reached, name: &OsStr) -> Option<(Fate, bool)> {
         {
             return None;
         }
-        Err(distrust) => return Some((Fate::Refused(distrust.into()), false)),
+        Err(distrust) => return Some((Fate::Refused(distrust.into()), false, None)),
     };
     let status = &reached.status;
     let null = reached.kind() == SFlag::S_IFCHR && status.st_rdev == makedev(1, 3);
@@ -339,7 +363,9 @@ fn fate(directory: &Reached, name: &OsStr) -> Option<(Fate, bool)> {
             Err(refusal) => Fate::Refused(refusal),
         }
     };
-    Some((fate, mask))
+    // Everybody may write to /dev/null; who made the link to it is what counts.
+    let distrust = if null { reached.distrust.clone() } else { reached.judge().err() };
+    Some((fate, mask, distrust))
 }
 
 /// What editors and package managers leave behind.

@@ -196,6 +196,61 @@ fn an_unsafe_directory_is_told_by_its_checks_or_by_itself() {
 }
 
 #[test]
+fn what_strangers_may_have_put_there_switches_off_nothing() {
+    let place = Place::new();
+    for name in ["empty", "null", "off", "run"] {
+        place.file(&format!("vendor/{name}"), SCRIPT, 0o755);
+    }
+    place.file("admin/empty", "", 0o755);
+    place.file("admin/off", SCRIPT, 0o644);
+    place.file("admin/run", SCRIPT, 0o755);
+    symlink("/dev/null", place.at("admin/null")).expect("a link");
+    place.chmod("admin", 0o777);
+    let refused = "refused, it is not safe to run: `./admin' is writable by group and others \
+                   (mode 0777)";
+    place.check(&[
+        &format!("admin/empty: {refused}"),
+        "vendor/empty: run",
+        &format!("admin/null: {refused}"),
+        "vendor/null: run",
+        &format!("admin/off: {refused}"),
+        "vendor/off: run",
+        &format!("admin/run: {refused}"),
+        "vendor/run: run",
+    ]);
+}
+
+#[test]
+fn a_stranger_masks_nothing_in_a_directory_for_everybody() {
+    if !nix::unistd::geteuid().is_root() {
+        return; // Only root can give files away.
+    }
+    let place = Place::new();
+    place.file("vendor/check", SCRIPT, 0o755);
+    place.file("admin/check", "", 0o644);
+    chown(place.at("admin/check"), Some(65534), None).expect("chown");
+    place.chmod("admin", 0o1777);
+    place.check(&[
+        "admin/check: refused, it is not safe to run: `./admin/check' belongs to user 65534, \
+         who is neither root nor the user of this program",
+        "vendor/check: run",
+    ]);
+}
+
+#[test]
+fn an_unsafe_directory_whose_checks_are_overridden_is_told_as_well() {
+    let place = Place::new();
+    place.file("admin/check", SCRIPT, 0o755);
+    place.file("vendor/check", SCRIPT, 0o755);
+    place.chmod("vendor", 0o777);
+    place.check(&[
+        "admin/check: run",
+        "vendor/check: ignored, `./admin/check' has precedence",
+        "vendor: the directory is not safe: `./vendor' is writable by group and others (mode 0777)",
+    ]);
+}
+
+#[test]
 fn strangers_checks_are_refused() {
     if !nix::unistd::geteuid().is_root() {
         return; // only root can give files away
