@@ -103,6 +103,17 @@ pub enum ClientError {
     Cim(#[from] CimError),
 }
 
+impl ClientError {
+    /// Whether the server was not there, or went away: the same question may be answered soon.
+    pub fn is_away(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Http { .. } | Self::NoAnswer { .. } => true,
+            Self::Status { status, .. } => *status == StatusCode::SERVICE_UNAVAILABLE,
+            _ => false,
+        }
+    }
+}
+
 /// A user name and password for Basic authentication.
 pub struct Credentials {
     /// The user name; it has no colon.

@@ -155,3 +155,35 @@ def test_ctrl_c_where_nobody_can_be_asked(daemon, connection, held):
     assert process.returncode == 1
     assert "The migration goes on" in said
     assert connection.GetInstance(path)["JobState"] == 4
+
+
+def test_an_abort_that_comes_too_late(daemon, connection, held):
+    """The server's no is shown, and then what became of the job."""
+    with migrate(daemon) as terminal:
+        terminal.expect("job ")
+        path = job_of(connection, terminal.expect("[---"))
+        terminal.type(CTRL_C)
+        terminal.expect("(Enter)? ")
+        held()
+        deadline = time.monotonic() + harness.PATIENCE
+        while connection.GetInstance(path)["JobState"] == 4:
+            assert time.monotonic() < deadline
+        terminal.type("a\n")
+        terminal.expect("virtcimctl: ")
+        terminal.expect("Migration failed after")
+        status, shown = terminal.end()
+    assert (status, "no way" in shown) == (1, True)
+
+
+def test_a_server_that_is_restarted_meanwhile(daemon, connection, held):
+    """It finds its job again, and so does who follows it."""
+    with migrate(daemon) as terminal:
+        terminal.expect("job ")
+        terminal.expect("[---")
+        daemon.stop()
+        terminal.expect("; trying again")
+        daemon.start()
+        held()
+        terminal.expect("Migration failed after")
+        status, _ = terminal.end()
+    assert status == 1

@@ -1,6 +1,9 @@
 //! `virtcimctl migrate`, `watch`, `jobs` and `abort`.
 
-use std::{io::IsTerminal, io::Write, time::Duration};
+use std::{
+    io::{IsTerminal, Write},
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, bail};
 use serde_json::json;
@@ -18,7 +21,8 @@ use super::{
 use crate::{
     cim::{CimName, Instance, InstancePath, ObjectPath, Scalar, Value},
     cli::table::{Table, printable},
-    client::embedded_instances,
+    client::{ClientError, embedded_instances},
+    telemetry::Chain,
 };
 
 const INSTANCE_ID: CimName = CimName::literal("InstanceID");
@@ -26,6 +30,8 @@ const INSTANCE_ID: CimName = CimName::literal("InstanceID");
 const TERMINATE: u16 = 4;
 /// Between two looks at a job. A look is one small GetInstance.
 const LOOK: Duration = Duration::from_millis(500);
+/// How long a server may be away while its job is followed: it may be restarted, and finds its jobs again.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// `virtcimctl migrate`: starts a job and, unless detached, follows it.
 pub(super) async fn migrate(
@@ -62,7 +68,7 @@ pub(super) async fn migrate(
             "{} migrates to {}: job {}",
             printable(&arguments.what.guest),
             printable(destination),
-            id_of(&job)
+            printable(&id_of(&job))
         )?;
     }
     if arguments.detach {
@@ -132,26 +138,46 @@ async fn follow(
     // It keeps an interrupt that comes at any point of the loop.
     let mut interrupts = signal(SignalKind::interrupt())?;
     let mut wait = Duration::ZERO;
+    let mut away: Option<Instant> = None;
     loop {
         let look = async {
             tokio::time::sleep(wait).await;
             model.instance(job).await
         };
         let looked = tokio::select! {
-            looked = look => Some(looked?),
+            looked = look => Some(looked),
             _ = interrupts.recv() => None,
         };
-        let Some(instance) = looked else {
+        let Some(looked) = looked else {
             progress.pause()?;
             if !ask_abort(&mut interrupts).await? {
                 leave(job);
                 return Ok(Outcome::Refused);
             }
-            terminate(model, job).await?;
+            // It may be too late for that; what has become of the job is seen with the next look.
+            if let Err(refused) = terminate(model, job).await {
+                tell(&printable(&Chain(refused.as_ref()).to_string()));
+            }
             wait = Duration::ZERO;
             continue;
         };
         wait = LOOK;
+        let instance = match looked {
+            Ok(instance) => instance,
+            Err(error) if is_away(&error) => {
+                if away.is_none() {
+                    progress.pause()?;
+                    tell(&printable(&format!("{}; trying again", Chain(error.as_ref()))));
+                }
+                if away.get_or_insert_with(Instant::now).elapsed() < PATIENCE {
+                    continue;
+                }
+                leave(job);
+                return Err(error);
+            }
+            Err(error) => return Err(error),
+        };
+        away = None;
         let view = JobView::from_instance(&instance);
         progress.show(&view)?;
         if view.is_over() {
@@ -164,6 +190,16 @@ async fn follow(
             return Ok(Outcome::Refused);
         }
     }
+}
+
+/// Whether the server may be back soon.
+fn is_away(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<ClientError>().is_some_and(ClientError::is_away)
+}
+
+#[expect(clippy::print_stderr, reason = "what happens meanwhile is no result")]
+fn tell(text: &str) {
+    eprintln!("virtcimctl: {text}");
 }
 
 /// Asks on the terminal; `true` is abort, `false` is leave the job alone, as another Ctrl-C is.
@@ -184,7 +220,8 @@ async fn ask_abort(interrupts: &mut Signal) -> anyhow::Result<bool> {
 
 #[expect(clippy::print_stderr, reason = "a word to the person who stops watching")]
 fn leave(job: &InstancePath) {
-    eprintln!("The migration goes on; `virtcimctl watch {}` shows it again.", id_of(job));
+    let id = id_of(job);
+    eprintln!("The migration goes on; `virtcimctl watch {}` shows it again.", printable(&id));
 }
 
 async fn terminate(model: &Model, job: &InstancePath) -> anyhow::Result<()> {

@@ -403,7 +403,7 @@ impl Shared {
 #[expect(clippy::print_stderr, reason = "this is where a terminal program tells why it failed")]
 fn failed(error: &anyhow::Error) -> ExitCode {
     let code = match error.downcast_ref::<ClientError>() {
-        Some(ClientError::Unreachable { .. } | ClientError::NoAnswer { .. }) => 3,
+        Some(error) if error.is_away() => 3,
         _ if error.is::<Usage>() => 2,
         _ => 1,
     };
