@@ -227,10 +227,11 @@ impl Daemon {
         match gate {
             Ok(gate) => {
                 self.terms.send_replace(Arc::new(terms(config, gate)));
+                self.migrations.set_options(options(config));
             }
+            // What may migrate, and how, changes together or not at all.
             Err(error) => errors.push(error.into()),
         }
-        self.migrations.set_options(options(config));
         if let Err(error) = self.subscriptions.set_delivery(config.delivery.clone()) {
             errors.push(error.into());
         }

@@ -102,7 +102,7 @@ impl Default for Options {
             grace: Duration::ZERO,
             parallel,
             parallel_total: Self::total(parallel),
-            queue: 256,
+            queue: 64,
             when_directory_missing: WhenMissing::Fail,
             user: None,
             runtime_directory: "/run/virtcimd/checks".into(),
@@ -110,10 +110,10 @@ impl Default for Options {
             reason_bytes: 1 << 10,
             parameters: ParameterLimits::default(),
             limits: Limits {
-                open_files: Some(256),
-                processes: Some(512),
-                file_size: Some(16 << 20),
-                address_space: Some(2 << 30),
+                open_files: Some(1024),
+                processes: Some(1024),
+                file_size: Some(1 << 30),
+                address_space: Some(4 << 30),
             },
             containment: Containment::ControlGroup,
         }
@@ -121,9 +121,10 @@ impl Default for Options {
 }
 
 impl Options {
-    /// `checks.parallel-total` where only `checks.parallel` is set: four requests' worth.
+    /// `checks.parallel-total` where only `checks.parallel` is set: four requests' worth, 16 at least.
     pub fn total(parallel: NonZeroUsize) -> NonZeroUsize {
-        parallel.saturating_mul(NonZeroUsize::MIN.saturating_add(3))
+        let [four, sixteen] = [4, 16].map(|number| NonZeroUsize::MIN.saturating_add(number - 1));
+        parallel.saturating_mul(four).max(sixteen)
     }
 
     /// Where checks are looked for, by absolute paths.

@@ -7,12 +7,14 @@ use std::{
 
 use super::exit;
 use crate::{
+    client,
     config::{self, Config, ConfigError, Overrides},
     http::{
         AuthMode, tls,
         users::{Users, UsersError},
     },
     repository::Repository,
+    sys::child::{User, UserError},
     telemetry::Chain,
 };
 
@@ -54,6 +56,14 @@ fn files(config: &Config) -> Vec<String> {
             Err(error) => problems.push(Chain(&error).to_string()),
             Ok(_) => {}
         }
+    }
+    // Whether we are root now says nothing of the daemon.
+    let user = config.checks.user.as_deref().map(User::named);
+    if let Some(Err(error @ (UserError::Unknown { .. } | UserError::Lookup { .. }))) = user {
+        problems.push(Chain(&error).to_string());
+    }
+    if let Some(Err(error)) = config.delivery.ca.as_deref().map(|ca| client::trust(Some(ca))) {
+        problems.push(Chain(&error).to_string());
     }
     if let Err(error) = Repository::load(&config.schema_directories) {
         problems.extend(error.problems.iter().map(ToString::to_string));

@@ -44,7 +44,7 @@ pub mod exit {
 #[derive(Debug, Parser)]
 #[command(name = "virtcimd", version, about, max_term_width = 100)]
 pub struct Cli {
-    /// The configuration file; fragments are read from the directory `virtcimd.d` beside it
+    /// The configuration file; fragments are read from the directory of its name with `.d`
     #[arg(long, short, global = true, value_name = "FILE", env = "VIRTCIMD_CONFIG")]
     pub config: Option<PathBuf>,
     /// What to do.

@@ -112,9 +112,14 @@ fn run_without_a_destination_or_a_hypervisor_says_what_is_left_out() {
     assert_eq!(answer.code, 0, "{}", answer.out);
     assert!(answer.out.ends_with("\ntest may move.\n"), "{}", answer.out);
     assert!(answer.notes.contains("the built-in checks are left out"), "{}", answer.notes);
-    let answer = checks_with(&place, "test:///no/such/file.xml", &["run", "test"]);
+    let nowhere = "test:///no/such/file.xml";
+    let answer = checks_with(&place, nowhere, &["run", "test"]);
     assert_eq!(answer.code, 0, "{}", answer.out);
     assert!(answer.notes.contains("no hypervisor can be asked"), "{}", answer.notes);
+    // With a destination the built-in checks are asked for as well.
+    let answer = checks_with(&place, nowhere, &["run", "test", "--destination", "other"]);
+    assert_eq!(answer.code, 69, "{}", answer.out);
+    assert!(answer.out.ends_with("\nWhether test may move is not known.\n"), "{}", answer.out);
 }
 
 #[test]

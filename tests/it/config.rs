@@ -2,6 +2,11 @@
 
 use std::{fs, path::Path, process::Command};
 
+use virtcimd::{
+    checks::Options,
+    config::{self, Config, Overrides},
+};
+
 /// Runs `virtcimd check-config` on this text.
 fn check_config(text: &str) -> (Option<i32>, String) {
     let directory = tempfile::tempdir().unwrap();
@@ -38,6 +43,11 @@ fn files_that_the_configuration_names_are_looked_at() {
     assert_eq!(code, Some(78), "{said}");
     assert!(said.contains("cannot read the certificate from /nonexistent/c"), "{said}");
     assert!(said.contains("/nonexistent/s"), "{said}");
+    let (code, said) = check_config(
+        "[checks]\nuser = \"no-such-user\"\n[indications]\nca = \"/nonexistent/ca.pem\"\n",
+    );
+    assert_eq!(code, Some(78), "{said}");
+    assert!(said.contains("no-such-user") && said.contains("/nonexistent/ca.pem"), "{said}");
 }
 
 #[test]
@@ -56,23 +66,49 @@ fn the_sample_is_good_as_it_is_and_with_everything_switched_on() {
     let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/virtcimd.toml");
     let sample = fs::read_to_string(sample).unwrap();
     assert_eq!(check_config(&sample).0, Some(0));
-    let on: Vec<String> = sample
-        .lines()
-        .map(|line| {
-            // `#key = value` and `#[section]` are settings, `# text` is text.
-            match line.strip_prefix('#') {
-                Some(setting) if setting.starts_with(|c: char| !c.is_whitespace() && c != '#') => {
-                    setting.to_owned()
-                }
-                _ => line.to_owned(),
-            }
-        })
-        .collect();
-    let (_, said) = check_config(&on.join("\n"));
-    // Only what a sample cannot have is missing: the files of certificates and schema.
+    let (_, said) = check_config(&switched_on(&sample));
+    // Only what a sample cannot have is missing: the files of certificates and schema, and a user.
+    let missing = ["cannot read", "/usr/share/mof", "cannot take trusted", "there is no user"];
     for line in said.lines() {
-        assert!(line.contains("cannot read") || line.contains("/usr/share/mof"), "{said}");
+        assert!(missing.iter().any(|it| line.contains(it)), "{said}");
     }
+}
+
+/// The sample with its commented settings as settings: `#key = value` and `#[section]` are such, `# text`
+/// is text.
+fn switched_on(sample: &str) -> String {
+    let is_setting = |text: &str| text.starts_with(|c: char| !c.is_whitespace() && c != '#');
+    let line = |line| match str::strip_prefix(line, '#') {
+        Some(setting) if is_setting(setting) => setting,
+        _ => line,
+    };
+    sample.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn what_the_sample_shows_are_the_defaults() {
+    let load = |text: &str| {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(&file, text).unwrap();
+        config::load(Some(file.path()), &Overrides::default()).unwrap()
+    };
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/virtcimd.toml");
+    let (shown, default) = (load(&switched_on(&fs::read_to_string(sample).unwrap())), load(""));
+    // The rest are examples, or depend on the machine.
+    let checks = |config: &Config| {
+        let Options { timeout, grace, queue, when_directory_missing, output_bytes, .. } =
+            config.checks.clone();
+        let Options { reason_bytes, parameters, limits, .. } = config.checks.clone();
+        format!(
+            "{:?} {:?}",
+            (timeout, grace, queue, when_directory_missing, output_bytes),
+            (reason_bytes, parameters, limits)
+        )
+    };
+    assert_eq!(checks(&shown), checks(&default));
+    let network = |config: &Config| format!("{:?}", config.http.limits);
+    assert_eq!(network(&shown), network(&default));
+    assert_eq!(format!("{:?}", shown.operations), format!("{:?}", default.operations));
 }
 
 /// The sections of the configuration and the keys each knows, as the program tells them.

@@ -65,7 +65,9 @@ pub(super) fn run(
     let levels = config.check_levels.clone();
     let builtin = move || inputs.map_or_else(Vec::new, |inputs| builtin::run(&inputs, &levels));
     let examination = examine(&gate, request, builtin)?;
-    show(asked.guest, &examination, built_in, out)
+    // With a destination the whole gate was asked for.
+    let whole = built_in || asked.destination.is_none();
+    show(asked.guest, &examination, built_in, whole, out)
 }
 
 /// The daemon's settings; but somebody else than root has no part in its run-time directory.
@@ -188,6 +190,7 @@ fn show(
     guest: &str,
     examination: &Examination,
     built_in: bool,
+    whole: bool,
     out: &mut dyn Write,
 ) -> Result<u8, ChecksError> {
     let mut table = Table::new(["CHECK", "VERDICT", "TIME", "REASON"]);
@@ -218,12 +221,17 @@ fn show(
     }
     let guest = printable(guest);
     match report.headline() {
-        None => writeln!(out, "\n{guest} may move.")?,
+        None if whole => writeln!(out, "\n{guest} may move.")?,
+        None => writeln!(out, "\nWhether {guest} may move is not known.")?,
         Some(headline) => {
             writeln!(out, "\n{guest} may not move: {}", printable(&headline.message))?
         }
     }
-    Ok(if report.passed() { exit::OK } else { exit::REFUSED })
+    Ok(match report.passed() {
+        true if whole => exit::OK,
+        true => exit::UNAVAILABLE,
+        false => exit::REFUSED,
+    })
 }
 
 fn word(severity: Severity) -> &'static str {
