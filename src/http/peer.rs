@@ -45,13 +45,18 @@ impl Peer {
         Self { name: address.to_string(), origin: Origin::Network(ip), identity: None }
     }
 
-    /// The peer of a unix socket. Looks its groups up, which may block.
-    pub(super) fn unix(credentials: &UCred, options: &AuthOptions) -> Self {
+    /// The peer of a unix socket, a process with these credentials and `groups`. Without the latter its
+    /// user's are looked up. Looks groups' names up, which may block.
+    pub(super) fn unix(
+        credentials: &UCred,
+        groups: Option<Vec<Gid>>,
+        options: &AuthOptions,
+    ) -> Self {
         let name = match credentials.pid() {
             Some(pid) => format!("unix:{pid}"),
             None => format!("unix:uid={}", credentials.uid()),
         };
-        let role = role_of_user(credentials, options);
+        let role = role_of_process(credentials, groups, options);
         let identity =
             role.map(|role| Principal { name: format!("uid:{}", credentials.uid()), role });
         Self { name, origin: Origin::User(credentials.uid()), identity }
@@ -79,15 +84,20 @@ impl Peer {
 }
 
 /// Root and the user we run as could do with us what they want anyway; others need a group.
-fn role_of_user(credentials: &UCred, options: &AuthOptions) -> Option<Role> {
+fn role_of_process(
+    credentials: &UCred,
+    groups: Option<Vec<Gid>>,
+    options: &AuthOptions,
+) -> Option<Role> {
     let uid = Uid::from_raw(credentials.uid());
     if uid.is_root() || uid == Uid::effective() {
         return Some(Role::Admin);
     }
-    let mut groups = vec![Gid::from_raw(credentials.gid())];
-    if let Ok(Some(user)) = User::from_uid(uid) {
-        groups.extend(groups_of(user));
-    }
+    // What a process is in counts, as for the kernel: a service may have been given a group, or given up
+    // those of its user.
+    let mut groups =
+        groups.or_else(|| User::from_uid(uid).ok()?.map(groups_of)).unwrap_or_default();
+    groups.push(Gid::from_raw(credentials.gid()));
     highest(&groups, &options.groups)
 }
 

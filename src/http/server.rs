@@ -22,7 +22,7 @@ use super::{
     wire::{Stream, Wire},
 };
 use crate::{
-    sys::blocking::Slots,
+    sys::{blocking::Slots, peer_groups::peer_groups},
     telemetry::{Chain, Throttle},
     xml,
 };
@@ -223,11 +223,13 @@ impl House {
             Accepted::Tcp(stream, address) => Ok((Socket::tcp(stream)?, Peer::network(address))),
             Accepted::Unix(stream) => {
                 let credentials = stream.peer_cred()?;
+                let groups = peer_groups(&stream)
+                    .inspect_err(|error| debug!(%error, "the kernel tells no groups of peers"));
                 let options = self.shared.authenticator.options().clone();
                 let patience = self.shared.limits.header_time;
                 let peer = self
                     .lookups
-                    .run_within(patience, move || Peer::unix(&credentials, &options))
+                    .run_within(patience, move || Peer::unix(&credentials, groups.ok(), &options))
                     .await
                     .map_err(io::Error::other)?;
                 Ok((Socket::Unix(stream), peer))

@@ -13,6 +13,8 @@ pub mod child;
 #[cfg(feature = "daemon")]
 pub mod end;
 #[cfg(feature = "daemon")]
+pub mod peer_groups;
+#[cfg(feature = "daemon")]
 mod poll;
 #[cfg(feature = "daemon")]
 pub mod uptime;
