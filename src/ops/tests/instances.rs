@@ -1,6 +1,7 @@
 //! GetInstance, EnumerateInstances, EnumerateInstanceNames, and streams.
 
 use super::*;
+use crate::cim::Embedded;
 
 #[track_caller]
 fn check_get(path: InstancePath, expected: Result<&str, (StatusCode, &str)>) {
@@ -317,4 +318,22 @@ async fn roles_decide_before_anything_else_is_looked_at() {
         let denied = matches!(&reply, Err(error) if error.status == StatusCode::AccessDenied);
         assert_eq!(denied, !allowed, "{what}: {reply:?}");
     }
+}
+
+#[tokio::test]
+async fn what_is_embedded_has_its_declared_types_as_well() {
+    let source = Instance::new(name("KVM_HostSystem")).with(name("Name"), "vm");
+    let call = Instance::new(name("CIM_InstMethodCall")).with(name("SourceInstance"), source);
+    let result = Instance::new(name("CIM_MethodResult"))
+        .with(name("InstanceID"), "1")
+        .with(name("PreCallIndication"), call);
+    let server = server(|registry| {
+        let shelf = Shelf::new("CIM_MethodResult", vec![result]);
+        registry.serve(Space::Virt, Arc::new(shelf)).unwrap();
+    });
+    let path = path("CIM_MethodResult", &[("InstanceID", "1")]);
+    let Ok(Reply::Instance(found)) = run(&server, get(path)).await else { panic!("not found") };
+    let call = found.value(&name("PreCallIndication")).and_then(Value::as_instance).unwrap();
+    let source = call.property(&name("SourceInstance")).unwrap();
+    assert_eq!(source.ty.embedded, Some(Embedded::Object));
 }

@@ -207,6 +207,9 @@ impl Parser {
     pub(super) fn arithmetic(&self) -> Result<(), QueryError> {
         match self.peek() {
             Token::Mark("+" | "-" | "*" | "/" | "||") => Err(self.unsupported("arithmetic")),
+            // The sign is the number's, as in `Size -1`.
+            Token::Integer(..0) => Err(self.unsupported("arithmetic")),
+            Token::Real(number) if *number < 0.0 => Err(self.unsupported("arithmetic")),
             _ => Ok(()),
         }
     }

@@ -99,6 +99,9 @@ impl Parser {
     }
 
     fn index(&mut self) -> Result<u32, QueryError> {
+        if matches!(self.peek(), Token::Mark("*") | Token::Real(_)) {
+            return Err(self.unsupported("a range of array indices"));
+        }
         let index = match self.peek() {
             Token::Integer(number) => u32::try_from(*number).ok(),
             _ => None,

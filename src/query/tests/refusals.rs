@@ -117,6 +117,11 @@ fn what_we_do_not_do_is_called_so() {
     cql("SELECT * FROM T_Base, T_Other", "a query over more than one class");
     cql("SELECT * FROM T_Base b, T_Other", "a query over more than one class");
     cql("SELECT * FROM T_Base WHERE Size + 1 = 5", "arithmetic");
+    cql("SELECT * FROM T_Base WHERE Size -1 = 5", "arithmetic");
+    cql("SELECT * FROM T_Base WHERE 5-3 = Size", "arithmetic");
+    cql("SELECT * FROM T_Base WHERE Size = 5 -3.5", "arithmetic");
+    cql("SELECT * FROM T_Base WHERE Numbers[*] = 5", "a range of array indices");
+    cql("SELECT * FROM T_Base WHERE Numbers[0..1] = 5", "a range of array indices");
     cql("SELECT * FROM T_Base WHERE Name = 'a' || 'b'", "arithmetic");
     cql("SELECT * FROM T_Base WHERE UPPERCASE(Name) = 'A'", "a function call");
     cql("SELECT * FROM T_Base WHERE Active ORDER BY Name", "ordering and grouping");
