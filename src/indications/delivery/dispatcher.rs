@@ -43,6 +43,11 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
+    pub(super) fn new(closing: CancellationToken) -> Self {
+        let (filled, gone) = (Notify::new(), CancellationToken::new());
+        Self { queue: Mutex::default(), filled, gone, closing }
+    }
+
     pub(super) fn queue(&self) -> MutexGuard<'_, Queue<Parcel>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -146,12 +151,7 @@ impl Dispatcher {
         if let Some(outbox) = self.outboxes.get(destination) {
             return Arc::clone(outbox);
         }
-        let outbox = Arc::new(Outbox {
-            queue: Mutex::default(),
-            filled: Notify::new(),
-            gone: CancellationToken::new(),
-            closing: self.closing.clone(),
-        });
+        let outbox = Arc::new(Outbox::new(self.closing.clone()));
         let (subscriptions, schema) = (self.subscriptions.clone(), Arc::clone(&self.repository));
         let sender = Sender::new(
             subscriptions,

@@ -62,6 +62,8 @@ pub(super) struct Sender {
     /// Attempts that failed one after the other.
     failures: u32,
     failing: BTreeMap<Identity, Failing>,
+    /// What is being sent.
+    hand: Option<Arc<Parcel>>,
     lost: u64,
     /// The log says that it fails.
     is_known_to_fail: bool,
@@ -89,6 +91,7 @@ impl Sender {
             contexts: 0,
             failures: 0,
             failing: BTreeMap::new(),
+            hand: None,
             lost: 0,
             is_known_to_fail: false,
             turns: Throttle::new(3, MINUTE),
@@ -108,7 +111,7 @@ impl Sender {
             () = farewell => {}
             () = self.work() => {}
         }
-        let left = outbox.queue().len();
+        let left = outbox.queue().len() + usize::from(self.hand.is_some());
         if left > 0 {
             info!(
                 destination = self.destination.name(),
@@ -125,11 +128,16 @@ impl Sender {
             let taken = outbox.queue().take(|parcel| is_wanted(parcel, &objects));
             match taken {
                 Some((number, parcel)) => {
+                    let parcel = Arc::new(parcel);
+                    self.hand = Some(Arc::clone(&parcel));
                     if !self.deliver(number, &parcel).await {
                         return;
                     }
+                    self.hand = None;
                 }
                 None => tokio::select! {
+                    biased;
+                    // What came last is seen to before the end, which may be told at the same time.
                     () = filled => {}
                     () = outbox.closing.cancelled() => return,
                 },

@@ -1,5 +1,7 @@
 //! Which subscriptions an event is for, and what of it.
 
+mod sending;
+
 use super::{
     Event,
     route::{Compiled, Routes},

@@ -1,0 +1,163 @@
+//! Senders with a real store, and a listener that answers as a test says.
+
+use std::{path::Path, sync::Arc};
+
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::TcpListener,
+    sync::{mpsc, watch},
+    task::yield_now,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::*;
+use crate::{
+    indications::{
+        DeliveryOptions, Limits, Options, Subscriptions,
+        delivery::{
+            dispatcher::{Outbox, Parcel},
+            route::Route,
+            sender::Sender,
+        },
+    },
+    store::Store,
+};
+
+/// A listener: it answers with the status that is set.
+struct Ear {
+    url: String,
+    status: watch::Sender<u16>,
+    bodies: mpsc::UnboundedReceiver<String>,
+}
+
+impl Ear {
+    async fn open() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (status, answer) = watch::channel(200);
+        let (heard, bodies) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let mut stream = BufReader::new(stream);
+                let (mut line, mut length) = (String::new(), 0);
+                while stream.read_line(&mut line).await.unwrap() > 2 {
+                    if let Some((name, value)) = line.split_once(':')
+                        && name.eq_ignore_ascii_case("content-length")
+                    {
+                        length = value.trim().parse().unwrap();
+                    }
+                    line.clear();
+                }
+                let mut body = vec![0; length];
+                stream.read_exact(&mut body).await.unwrap();
+                let status = *answer.borrow();
+                if heard.send(String::from_utf8(body).unwrap()).is_err() {
+                    return;
+                }
+                let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n");
+                // Whoever asked may not wait for it.
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        Self { url, status, bodies }
+    }
+
+    /// How many came since the last time.
+    fn count(&mut self) -> usize {
+        std::iter::from_fn(|| self.bodies.try_recv().ok()).count()
+    }
+}
+
+/// One destination and what is subscribed to with it.
+struct Sending {
+    subscriptions: Subscriptions,
+    destination: Identity,
+    closing: CancellationToken,
+    outbox: Arc<Outbox>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    store: Store,
+}
+
+impl Sending {
+    /// With a subscription to each of these filters.
+    async fn to(url: &str, directory: &Path, filters: &[&str]) -> Self {
+        let store = Store::open(&directory.join("store.db")).await.unwrap();
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let delivery = DeliveryOptions { attempts: 0, ..DeliveryOptions::default() };
+        let options = Options { system: "h".to_owned(), limits: Limits::default(), delivery };
+        let (schema, token) = (Repository::builtin(), stop.clone());
+        let started = Subscriptions::start(store.clone(), schema, options, &tasks, token).await;
+        let subscriptions = started.unwrap();
+        let destination = keyed(DESTINATION, "d").with(name("Destination"), url);
+        let destination = subscriptions.create(destination).await.unwrap();
+        let closing = CancellationToken::new();
+        let outbox = Arc::new(Outbox::new(closing.clone()));
+        let identity = Identity::of(&destination).unwrap();
+        let sending =
+            Self { subscriptions, destination: identity, closing, outbox, tasks, stop, store };
+        for title in filters {
+            let filter = filter(title, "WQL", "SELECT * FROM CIM_Indication");
+            sending.subscriptions.create(filter).await.unwrap();
+            sending.subscribe(title).await;
+        }
+        sending
+    }
+
+    /// What binds the filter to the destination, as a client sends it.
+    fn binding(&self, title: &str) -> Instance {
+        let objects = self.subscriptions.objects();
+        let destination = objects.get(ObjectKind::Destination, &self.destination).unwrap();
+        // Removed as soon as it has been failing for four seconds.
+        binding(&keyed(FILTER, title), destination, 2)
+            .with(name("OnFatalErrorPolicy"), 4_u16)
+            .with(name("FailureTriggerTimeInterval"), 4_u64)
+    }
+
+    async fn subscribe(&self, title: &str) {
+        self.subscriptions.create(self.binding(title)).await.unwrap();
+    }
+
+    fn parcel(&self, title: &str) -> Parcel {
+        let objects = self.subscriptions.objects();
+        let (routes, event) = (Routes::of(&objects, &Routes::default()), event());
+        let schema = Repository::builtin();
+        let route = routes.matching(&event, &schema).find(|it| it.filter.name() == title);
+        let Route { subscription, filter, .. } = route.unwrap().clone();
+        Parcel { event: Arc::new(event), subscription, filter }
+    }
+
+    fn sender(&self) -> Sender {
+        let (subscriptions, destination) = (self.subscriptions.clone(), self.destination.clone());
+        Sender::new(subscriptions, Repository::builtin(), destination, Arc::clone(&self.outbox), 0)
+    }
+
+    fn push(&self, title: &str) {
+        self.outbox.queue().push(self.parcel(title), 100);
+        self.outbox.filled.notify_one();
+    }
+
+    async fn close(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.store.close().await;
+    }
+}
+
+#[tokio::test]
+async fn what_comes_at_the_very_end_is_sent() {
+    let mut ear = Ear::open().await;
+    // Where the end is seen first depends on chance.
+    for round in 0..16 {
+        let directory = tempfile::tempdir().unwrap();
+        let sending = Sending::to(&ear.url, directory.path(), &["f"]).await;
+        let sender = tokio::spawn(sending.sender().run());
+        yield_now().await;
+        sending.push("f");
+        sending.closing.cancel();
+        sender.await.unwrap();
+        assert_eq!(ear.count(), 1, "round {round}");
+        sending.close().await;
+    }
+}
