@@ -1,7 +1,7 @@
 //! The guests of one connection, in memory. Pure: it is told what is and says what changed.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -85,11 +85,18 @@ impl Inventory {
 
     /// Takes note of all guests at once and says which differ from what was known.
     pub(super) fn replace(&mut self, now: Vec<Domain>) -> Vec<DomainEvent> {
-        let mut before = std::mem::take(self);
-        let mut events = Vec::new();
+        let before = std::mem::take(self);
+        let uuids: HashSet<&str> = now.iter().map(|guest| guest.uuid.as_str()).collect();
+        // Those that are gone come first: another guest may have the name of one of them.
+        let gone = before.guests.values().filter(|guest| !uuids.contains(guest.uuid.as_str()));
+        let gone = gone.map(|guest| DomainEvent {
+            change: DomainChange::Found,
+            previous: Some(Arc::clone(guest)),
+            current: None,
+        });
+        let mut events: Vec<DomainEvent> = gone.collect();
         for guest in now {
             let previous = before.by_uuid(&guest.uuid).cloned();
-            before.remove(&guest.uuid);
             let current = match &previous {
                 Some(previous) if **previous == guest => Arc::clone(previous),
                 _ => Arc::new(guest),
@@ -100,12 +107,6 @@ impl Inventory {
             }
             self.insert(&current);
         }
-        // What is left of the old ones is gone.
-        events.extend(before.guests.into_values().map(|previous| DomainEvent {
-            change: DomainChange::Found,
-            previous: Some(previous),
-            current: None,
-        }));
         events
     }
 
@@ -177,23 +178,34 @@ mod tests {
         assert_eq!(inventory.update("1", Some(guest("a", "1"))).0.unwrap().name, "a");
     }
 
+    /// The names and UUIDs before and after of each event that a look at these guests gives.
+    fn found(inventory: &mut Inventory, now: Vec<Domain>) -> Vec<[Option<String>; 2]> {
+        let shown = |guest: Arc<Domain>| format!("{} {}", guest.name, guest.uuid);
+        let events = inventory.replace(now).into_iter();
+        events.map(|event| [event.previous, event.current].map(|it| it.map(shown))).collect()
+    }
+
     #[test]
     fn a_look_after_changes_tells_each_of_them() {
         let mut inventory = Inventory::default();
         inventory.replace(vec![guest("a", "1"), guest("b", "2"), guest("c", "3")]);
         let mut paused = guest("b", "2");
         paused.state = DomainState::Paused;
-        let events = inventory.replace(vec![guest("a", "1"), paused, guest("d", "4")]);
-        let told: Vec<_> = events
-            .iter()
-            .map(|event| {
-                let name = |guest: &Option<Arc<Domain>>| guest.as_ref().map(|it| it.name.clone());
-                (name(&event.previous), name(&event.current))
-            })
-            .collect();
-        let some = |name: &str| Some(name.to_owned());
-        assert_eq!(told, [(some("b"), some("b")), (None, some("d")), (some("c"), None)]);
+        let told = found(&mut inventory, vec![guest("a", "1"), paused, guest("d", "4")]);
+        let some = |guest: &str| Some(guest.to_owned());
+        let expected = [[some("c 3"), None], [some("b 2"), some("b 2")], [None, some("d 4")]];
+        assert_eq!(told, expected);
         assert_eq!(names(&mut inventory), ["a", "b", "d"]);
+    }
+
+    #[test]
+    fn who_had_the_name_before_is_told_to_be_gone_before_who_has_it_now() {
+        let mut inventory = Inventory::default();
+        inventory.replace(vec![guest("web", "1")]);
+        let told = found(&mut inventory, vec![guest("web", "2")]);
+        let some = |guest: &str| Some(guest.to_owned());
+        assert_eq!(told, [[some("web 1"), None], [None, some("web 2")]]);
+        assert_eq!(inventory.by_name("web").unwrap().uuid, "2");
     }
 
     #[test]
