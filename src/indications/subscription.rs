@@ -4,7 +4,7 @@ use super::{
     FILTER, FILTER_ROLE, HANDLER_ROLE, Identity, Objects, SubscriptionError, number, unset,
 };
 use crate::{
-    cim::{CimName, DateTime, Instance, ObjectPath, Property, Value},
+    cim::{CimName, DateTime, Instance, ObjectPath, Property, Scalar, Value},
     store::ObjectKind,
 };
 
@@ -94,6 +94,23 @@ fn stamp(subscription: &mut Instance, before: Option<&Instance>, now: DateTime) 
     let changed = was(&CHANGE).filter(|_| !changed).unwrap_or_else(|| now.into());
     subscription.set(START, started);
     subscription.set(CHANGE, changed);
+}
+
+/// When it was made. One that was deleted and made again has the same name, but is another.
+pub(super) fn made(subscription: &Instance) -> &str {
+    time(subscription, &START)
+}
+
+/// When it was last enabled or disabled.
+pub(super) fn enabled(subscription: &Instance) -> &str {
+    time(subscription, &CHANGE)
+}
+
+fn time<'i>(subscription: &'i Instance, property: &CimName) -> &'i str {
+    match subscription.value(property) {
+        Some(Value::Scalar(Scalar::DateTime(time))) => time.as_str(),
+        _ => "",
+    }
 }
 
 /// Whether anything is sent for it.

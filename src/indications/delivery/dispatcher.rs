@@ -29,6 +29,8 @@ use crate::{
 pub(super) struct Parcel {
     pub(super) event: Arc<Event>,
     pub(super) subscription: Identity,
+    /// When the subscription was made: its namesakes do not get what it was meant for.
+    pub(super) made: Arc<str>,
     pub(super) filter: Arc<Compiled>,
 }
 
@@ -124,8 +126,8 @@ impl Dispatcher {
         let event = Arc::new(Event { indication: self.complete(event.indication), ..event });
         let routes: Vec<Route> = self.routes.matching(&event, &self.repository).cloned().collect();
         let limit = self.subscriptions.terms().options.queued;
-        for Route { subscription, destination, filter } in routes {
-            let parcel = Parcel { event: Arc::clone(&event), subscription, filter };
+        for Route { subscription, made, destination, filter } in routes {
+            let parcel = Parcel { event: Arc::clone(&event), subscription, made, filter };
             let outbox = self.outbox(&destination);
             let (given_up, total) = {
                 let mut queue = outbox.queue();

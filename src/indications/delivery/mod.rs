@@ -18,6 +18,7 @@
 //! has a moment to empty itself; a new daemon begins a new SequenceContext.
 
 mod dispatcher;
+mod failing;
 mod policy;
 mod queue;
 mod route;

@@ -100,6 +100,8 @@ fn namespaces(filter: &Instance) -> Vec<Namespace> {
 #[derive(Clone, Debug)]
 pub(super) struct Route {
     pub(super) subscription: Identity,
+    /// When the subscription was made.
+    pub(super) made: Arc<str>,
     pub(super) destination: Identity,
     pub(super) filter: Arc<Compiled>,
 }
@@ -133,8 +135,8 @@ impl Routes {
                 continue;
             };
             let Some(filter) = routes.filter(filter, objects, before) else { continue };
-            let subscription = identity.clone();
-            routes.all.push(Route { subscription, destination, filter });
+            let (made, subscription) = (subscription::made(subscription).into(), identity.clone());
+            routes.all.push(Route { subscription, made, destination, filter });
         }
         routes
     }

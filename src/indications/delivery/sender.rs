@@ -1,6 +1,6 @@
 //! The task that sends to one destination.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use http::StatusCode as HttpStatus;
 use tokio::time::{Instant, sleep};
@@ -9,6 +9,7 @@ use tracing::{debug, info, warn};
 use super::{
     Terms,
     dispatcher::{Outbox, Parcel},
+    failing::{Failing, How},
     is_private,
     policy::{self, Action, Rule, Wish},
 };
@@ -34,19 +35,9 @@ const MAX_REASON: usize = 256;
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// Why an attempt did not succeed.
-enum Failure {
-    /// It may succeed later.
-    Unheard(String),
-    /// It would fail again.
-    Refused(String),
-}
-
-/// Since when nothing of a subscription arrives.
-struct Failing {
-    /// The first attempt that failed.
-    since: Instant,
-    /// When the first indication was lost.
-    lost: Option<Instant>,
+struct Failure {
+    how: How,
+    reason: String,
 }
 
 pub(super) struct Sender {
@@ -61,7 +52,7 @@ pub(super) struct Sender {
     contexts: u32,
     /// Attempts that failed one after the other.
     failures: u32,
-    failing: BTreeMap<Identity, Failing>,
+    failing: Failing,
     /// What is being sent.
     hand: Option<Arc<Parcel>>,
     lost: u64,
@@ -90,7 +81,7 @@ impl Sender {
             address: (String::new(), String::new()),
             contexts: 0,
             failures: 0,
-            failing: BTreeMap::new(),
+            failing: Failing::default(),
             hand: None,
             lost: 0,
             is_known_to_fail: false,
@@ -146,7 +137,7 @@ impl Sender {
     }
 
     /// Sends until it is taken, refused, or tried often enough. Says whether to go on.
-    async fn deliver(&mut self, mut number: i64, parcel: &Parcel) -> bool {
+    pub(super) async fn deliver(&mut self, mut number: i64, parcel: &Parcel) -> bool {
         let mut attempts = 0;
         loop {
             let terms = self.subscriptions.terms();
@@ -174,15 +165,15 @@ impl Sender {
                     self.heard(parcel);
                     return true;
                 }
-                Err(Failure::Refused(reason)) => {
+                Err(Failure { how: How::Refused, reason }) => {
                     self.failures = 0;
-                    self.lose(parcel, &reason).await;
+                    self.lose(parcel, How::Refused, &reason).await;
                     return true;
                 }
-                Err(Failure::Unheard(reason)) => {
+                Err(Failure { how: How::Unheard, reason }) => {
                     self.unheard(parcel, &reason);
                     if attempts > u32::from(terms.options.attempts) {
-                        self.lose(parcel, &reason).await;
+                        self.lose(parcel, How::Unheard, &reason).await;
                         return true;
                     }
                 }
@@ -207,12 +198,12 @@ impl Sender {
 
     async fn attempt(&self, number: i64, parcel: &Parcel, terms: &Terms) -> Result<(), Failure> {
         let (url, context) = &self.address;
-        let endpoint =
-            Endpoint::parse(url).map_err(|error| Failure::Refused(Chain(&error).to_string()))?;
+        let refused = |reason| Failure { how: How::Refused, reason };
+        let endpoint = Endpoint::parse(url).map_err(|error| refused(Chain(&error).to_string()))?;
         if !terms.options.allow_cleartext && !is_private(&endpoint) {
             let reason =
                 "plain HTTP to another machine is not allowed (indications.allow-cleartext)";
-            return Err(Failure::Refused(reason.to_owned()));
+            return Err(refused(reason.to_owned()));
         }
         let mut indication = parcel.filter.select(&parcel.event, &self.repository);
         indication.set(CONTEXT, context.as_str());
@@ -228,7 +219,7 @@ impl Sender {
             info!(destination, attempts, "a listener takes indications again");
         }
         self.failures = 0;
-        self.failing.remove(&parcel.subscription);
+        self.failing.heard(&parcel.subscription);
         debug!(destination = self.destination.name(), class = %parcel.event.indication.class, "indication sent");
     }
 
@@ -241,13 +232,15 @@ impl Sender {
             warn!(destination, url, reason, suppressed, "a listener takes no indications");
         }
         self.failures = self.failures.saturating_add(1);
-        let now = Instant::now();
-        let failing = Failing { since: now, lost: None };
-        self.failing.entry(parcel.subscription.clone()).or_insert(failing);
+        let objects = self.subscriptions.objects();
+        if let Some(subscription) = objects.get(ObjectKind::Subscription, &parcel.subscription) {
+            let now = Instant::now();
+            self.failing.failed(&parcel.subscription, subscription, How::Unheard, now);
+        }
     }
 
     /// An indication is lost: says so, and asks what becomes of its subscription.
-    async fn lose(&mut self, parcel: &Parcel, reason: &str) {
+    async fn lose(&mut self, parcel: &Parcel, how: How, reason: &str) {
         self.lost += 1;
         if let Some(suppressed) = self.losses.admit() {
             let (destination, class) = (self.destination.name(), &parcel.event.indication.class);
@@ -259,21 +252,16 @@ impl Sender {
             return;
         };
         // Of those that clients removed nothing is to be decided any more.
-        self.failing.retain(|it, _| objects.get(ObjectKind::Subscription, it).is_some());
+        self.failing.retain(|it| objects.get(ObjectKind::Subscription, it).is_some());
         let now = Instant::now();
-        let failing = self
-            .failing
-            .entry(parcel.subscription.clone())
-            .or_insert(Failing { since: now, lost: None });
+        let (since, first_loss) = self.failing.lost(&parcel.subscription, subscription, how, now);
         let action = {
             let options = &self.subscriptions.terms().options;
             let rule = Rule { action: options.removal, after: options.removal_after };
-            let first_loss = failing.lost.map(|lost| now - lost);
-            policy::verdict(wish(subscription), rule, now - failing.since, first_loss)
+            policy::verdict(wish(subscription), rule, since, first_loss)
         };
-        failing.lost.get_or_insert(now);
         if action != Action::Keep {
-            self.failing.remove(&parcel.subscription);
+            self.failing.retain(|it| *it != parcel.subscription);
             warn!(
                 destination = self.destination.name(),
                 filter = parcel.filter.name(),
@@ -301,7 +289,7 @@ impl Sender {
 /// Whether somebody still waits for it.
 fn is_wanted(parcel: &Parcel, objects: &Objects) -> bool {
     let found = objects.get(ObjectKind::Subscription, &parcel.subscription);
-    found.is_some_and(|it| subscription::is_enabled(it))
+    found.is_some_and(|it| subscription::is_enabled(it) && subscription::made(it) == &*parcel.made)
 }
 
 /// What a subscription asks for if it fails.
@@ -341,5 +329,5 @@ fn classify(error: &ClientError) -> Failure {
     // It may have a listener's own words in it.
     let shown = |c: char| if c.is_control() { ' ' } else { c };
     let reason = Chain(error).to_string().chars().map(shown).take(MAX_REASON).collect();
-    if passes { Failure::Unheard(reason) } else { Failure::Refused(reason) }
+    Failure { how: if passes { How::Unheard } else { How::Refused }, reason }
 }

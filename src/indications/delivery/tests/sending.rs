@@ -1,6 +1,6 @@
 //! Senders with a real store, and a listener that answers as a test says.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
@@ -84,7 +84,8 @@ impl Sending {
     async fn to(url: &str, directory: &Path, filters: &[&str]) -> Self {
         let store = Store::open(&directory.join("store.db")).await.unwrap();
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let delivery = DeliveryOptions { attempts: 0, ..DeliveryOptions::default() };
+        let delivery =
+            DeliveryOptions { attempts: 0, interval: Duration::ZERO, ..DeliveryOptions::default() };
         let options = Options { system: "h".to_owned(), limits: Limits::default(), delivery };
         let (schema, token) = (Repository::builtin(), stop.clone());
         let started = Subscriptions::start(store.clone(), schema, options, &tasks, token).await;
@@ -123,8 +124,8 @@ impl Sending {
         let (routes, event) = (Routes::of(&objects, &Routes::default()), event());
         let schema = Repository::builtin();
         let route = routes.matching(&event, &schema).find(|it| it.filter.name() == title);
-        let Route { subscription, filter, .. } = route.unwrap().clone();
-        Parcel { event: Arc::new(event), subscription, filter }
+        let Route { subscription, made, filter, .. } = route.unwrap().clone();
+        Parcel { event: Arc::new(event), subscription, made, filter }
     }
 
     fn sender(&self) -> Sender {
@@ -158,6 +159,49 @@ async fn what_comes_at_the_very_end_is_sent() {
         sending.closing.cancel();
         sender.await.unwrap();
         assert_eq!(ear.count(), 1, "round {round}");
+        sending.close().await;
+    }
+}
+
+#[tokio::test]
+async fn what_waits_for_a_subscription_is_not_for_one_that_is_made_again() {
+    let mut ear = Ear::open().await;
+    let directory = tempfile::tempdir().unwrap();
+    let sending = Sending::to(&ear.url, directory.path(), &["f", "other"]).await;
+    sending.push("f");
+    let path = Objects::path(&sending.binding("f"));
+    sending.subscriptions.delete(path).await.unwrap();
+    sending.subscribe("f").await;
+    for title in ["other", "f"] {
+        sending.push(title);
+    }
+    sending.closing.cancel();
+    sending.sender().run().await;
+    assert_eq!(ear.count(), 2, "the first of them was for another");
+    sending.close().await;
+}
+
+/// Two subscriptions share a listener that works: one indication of the second is not taken now and then.
+#[tokio::test]
+async fn a_subscription_stays_whose_listener_takes_those_of_another() {
+    for (status, between, stays) in [(503, true, true), (404, true, false), (503, false, false)] {
+        let ear = Ear::open().await;
+        let directory = tempfile::tempdir().unwrap();
+        let sending = Sending::to(&ear.url, directory.path(), &["busy", "rare"]).await;
+        let mut sender = sending.sender();
+        ear.status.send_replace(status);
+        sender.deliver(0, &sending.parcel("rare")).await;
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(300)).await;
+        tokio::time::resume();
+        if between {
+            ear.status.send_replace(200);
+            sender.deliver(1, &sending.parcel("busy")).await;
+            ear.status.send_replace(status);
+        }
+        sender.deliver(2, &sending.parcel("rare")).await;
+        let left = sending.subscriptions.objects().subscriptions().count();
+        assert_eq!(left == 2, stays, "{status} {between}");
         sending.close().await;
     }
 }
