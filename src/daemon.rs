@@ -8,7 +8,8 @@
 //! Addresses come first, because nothing else fails as often or is as cheap to try. The connections
 //! to hypervisors are only begun: the daemon is ready, and says the truth, also while libvirtd is down.
 //! Jobs that an earlier daemon left unfinished go on at once. When the daemon ends it leaves running
-//! migrations as they are: the next one takes them over. Indications that wait have a moment to be sent.
+//! migrations as they are: the next one takes them over. Indications that wait have a moment to be sent;
+//! the next daemon sends the others.
 //!
 //! Signals: SIGHUP reads users, certificates and the configuration again; SIGTERM and SIGINT let
 //! requests be answered for `daemon.stop-timeout` and end; a second one ends at once.

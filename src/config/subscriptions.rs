@@ -1,6 +1,6 @@
 //! `[indications]`.
 
-use super::{Choice, Section, count, network::time};
+use super::{Choice, Section, count, network::time, value::Bytes};
 use crate::{
     indications::{DeliveryOptions, Limits, RemovalAction},
     ops::QueryLimits,
@@ -29,6 +29,7 @@ pub(super) fn read(
     let defaults = DeliveryOptions::default();
     let delivery = DeliveryOptions {
         queued: count(&mut section, "max-queued", defaults.queued),
+        kept: section.optional::<Bytes>("max-kept").map_or(defaults.kept, |it| it.0.get()),
         attempts: section.or("retry-attempts", defaults.attempts),
         interval: time(&mut section, "retry-interval", defaults.interval),
         removal: section.or("removal-action", defaults.removal),

@@ -130,6 +130,7 @@ fn every_key_of_the_design_is_understood() {
         [indications]
         max-filters = 7
         max-queued = 8
+        max-kept = "1 KiB"
         retry-attempts = 0
         retry-interval = "1s"
         removal-action = "disable"
@@ -168,7 +169,7 @@ fn every_key_of_the_design_is_understood() {
     assert_eq!(config.hypervisors[1].prefix, Prefix::Xen);
     assert_eq!((config.indications.filters, config.indications.destinations), (7, 1000));
     let delivery = &config.delivery;
-    assert_eq!((delivery.queued, delivery.attempts), (8, 0));
+    assert_eq!((delivery.queued, delivery.kept, delivery.attempts), (8, 1024, 0));
     assert_eq!(delivery.removal, indications::RemovalAction::Disable);
     assert!(delivery.allow_cleartext);
     assert_eq!(delivery.ca.as_deref(), Some(Path::new("/listeners.pem")));

@@ -110,6 +110,12 @@ impl Identity {
         self.0.rsplit('\n').next().unwrap_or_default()
     }
 
+    /// What an administrator knows the filter of a subscription by.
+    fn filter_name(&self) -> &str {
+        let filter = self.0.split("\n\n").next().unwrap_or_default();
+        filter.rsplit('\n').next().unwrap_or_default()
+    }
+
     /// Keys have no control characters, so line breaks keep them apart.
     fn named(class: &CimName, [system_class, system, name]: [&str; 3]) -> Self {
         let scope = format!("{class}\n{system_class}\n{system}").to_ascii_lowercase();

@@ -69,6 +69,7 @@ pub struct Subscriptions {
     objects: watch::Receiver<Arc<Objects>>,
     terms: Arc<watch::Sender<Arc<Terms>>>,
     query_limits: query::Limits,
+    store: Store,
 }
 
 /// A change, and who waits for what comes of it.
@@ -101,9 +102,10 @@ impl Subscriptions {
         let (shown, objects) = watch::channel(Arc::new(objects));
         let (changes, orders) = mpsc::channel(QUEUE);
         let current = terms.subscribe();
+        let kept = store.clone();
         let runner = Runner { store, repository, system, limits, terms: current, shown };
         tasks.spawn(runner.run(orders, stop));
-        Ok(Self { changes, objects, terms, query_limits: limits.query })
+        Ok(Self { changes, objects, terms, query_limits: limits.query, store: kept })
     }
 
     /// Changes how indications are sent, from the next attempt on.
@@ -128,6 +130,11 @@ impl Subscriptions {
     /// What the query of a filter may cost.
     pub(super) fn query_limits(&self) -> query::Limits {
         self.query_limits
+    }
+
+    /// Where what waits for destinations is kept.
+    pub(super) fn store(&self) -> &Store {
+        &self.store
     }
 
     /// What there is, now and from now on.

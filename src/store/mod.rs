@@ -1,4 +1,4 @@
-//! What outlives the process, in SQLite: jobs and subscriptions.
+//! What outlives the process, in SQLite: jobs, subscriptions, and indications that wait.
 //!
 //! One connection lives on one named thread; a [`Store`] is a clonable front that sends it one request
 //! after the other. An answer means that the change is on the disk (WAL, `synchronous = FULL`); an
@@ -11,6 +11,7 @@
 mod error;
 mod indications;
 mod jobs;
+mod outbox;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ use std::{
 pub use error::StoreError;
 pub use indications::{ObjectKind, ObjectRow};
 pub use jobs::{JobRow, Jobs};
+pub use outbox::{Outboxes, ParcelRow, SequenceRow};
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{mpsc, oneshot};
 

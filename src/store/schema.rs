@@ -8,7 +8,8 @@ use super::StoreError;
 
 /// One script for each version, in order; `PRAGMA user_version` counts those that have run. A script
 /// that was released is never changed: what comes after it is a new one.
-const SCRIPTS: [&str; 1] = ["
+pub(super) const SCRIPTS: [&str; 2] = [
+    "
     CREATE TABLE jobs (
         id TEXT NOT NULL PRIMARY KEY,
         guest TEXT NOT NULL,
@@ -41,7 +42,24 @@ const SCRIPTS: [&str; 1] = ["
         body TEXT NOT NULL,
         PRIMARY KEY (kind, key)
     ) STRICT, WITHOUT ROWID;
-"];
+",
+    "
+    CREATE TABLE parcels (
+        destination TEXT NOT NULL,
+        place INTEGER NOT NULL,
+        subscription TEXT NOT NULL,
+        made TEXT NOT NULL,
+        body TEXT NOT NULL,
+        PRIMARY KEY (destination, place)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE sequences (
+        destination TEXT NOT NULL PRIMARY KEY,
+        url TEXT NOT NULL,
+        context TEXT NOT NULL,
+        next INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+",
+];
 
 /// The newest version.
 pub(super) const VERSION: u32 = SCRIPTS.len() as u32;

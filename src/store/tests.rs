@@ -124,6 +124,66 @@ async fn objects_are_kept_by_kind_and_key() {
     store.close().await;
 }
 
+fn outboxes() -> Outboxes {
+    let parcel = |destination: &str, place| ParcelRow {
+        destination: destination.to_owned(),
+        place,
+        subscription: "s".to_owned(),
+        made: "m".to_owned(),
+        body: "b".to_owned(),
+    };
+    let sequence = SequenceRow {
+        destination: "d".to_owned(),
+        url: "u".to_owned(),
+        context: "c".to_owned(),
+        next: 7,
+    };
+    let parcels = vec![parcel("d", 1), parcel("d", 10), parcel("e", 0)];
+    Outboxes { parcels, sequences: vec![sequence] }
+}
+
+#[tokio::test]
+async fn sequences_are_taken_once_and_parcels_stay_until_they_are_forgotten() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("db");
+    let store = Store::open(&path).await.expect("a new store");
+    let kept = outboxes();
+    store.keep_outboxes(kept.clone()).await.expect("kept");
+    store.close().await;
+    let store = Store::open(&path).await.expect("the same store");
+    assert_eq!(store.take_outboxes().await.expect("taken"), kept);
+    let left = Outboxes { sequences: Vec::new(), ..kept.clone() };
+    assert_eq!(store.take_outboxes().await.expect("taken"), left);
+    store.forget_parcels("d".to_owned()).await.expect("forgotten");
+    let left = Outboxes { parcels: left.parcels[2..].to_vec(), ..left };
+    assert_eq!(store.take_outboxes().await.expect("taken"), left);
+    store.keep_outboxes(kept.clone()).await.expect("kept instead");
+    store.refuse_writes(true).await;
+    assert!(store.keep_outboxes(Outboxes::default()).await.is_err());
+    store.refuse_writes(false).await;
+    assert_eq!(store.take_outboxes().await.expect("taken"), kept);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_file_of_the_first_version_is_brought_up_to_date() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("db");
+    let raw = Connection::open(&path).expect("SQLite");
+    raw.execute_batch(schema::SCRIPTS[0]).expect("the first script");
+    raw.pragma_update(None, "user_version", 1).expect("a version");
+    let object = "INSERT INTO objects (kind, key, body) VALUES ('filter', 'a', '1')";
+    raw.execute(object, []).expect("an object");
+    drop(raw);
+    let store = Store::open(&path).await.expect("the same store");
+    let filters = store.objects(ObjectKind::Filter).await.expect("read");
+    assert_eq!(filters, [ObjectRow { key: "a".to_owned(), body: "1".to_owned() }]);
+    assert_eq!(store.take_outboxes().await.expect("taken"), Outboxes::default());
+    store.keep_outboxes(outboxes()).await.expect("kept");
+    store.close().await;
+    Store::open(&path).await.expect("the newest version").close().await;
+}
+
 #[tokio::test]
 async fn many_may_ask_at_once() {
     let directory = tempfile::tempdir().expect("a directory");

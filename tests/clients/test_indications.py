@@ -356,21 +356,133 @@ def test_what_is_unsubscribed_or_disabled_is_not_sent(start, driver, ears, runni
     assert len(ear.heard) == 2
 
 
-def test_subscriptions_outlive_the_daemon_and_numbers_begin_anew(start, driver, ears, running):
+def kill(daemon):
+    daemon.process.kill()
+    daemon.process.wait()
+
+
+def restart(daemon):
+    daemon.start()
+    assert daemon.connect().EnumerateInstanceNames("KVM_ComputerSystem")
+
+
+def contexts(heard):
+    return [it["SequenceContext"] for it in heard]
+
+
+def test_numbers_go_on_after_a_stop_and_begin_anew_after_a_kill(start, driver, ears, running):
     daemon, ear = start(), ears()
     subscribe(daemon.connect(), ear.url, MODIFIED)
     toggle(driver, running, 2)
     ear.wait_for(2)
-    for count, end in ((2, daemon.stop), (4, lambda: (daemon.process.kill(), daemon.process.wait()))):
+    for count, end in ((2, daemon.stop), (4, lambda: kill(daemon)), (6, daemon.stop)):
         end()
-        daemon.start()
-        assert daemon.connect().EnumerateInstanceNames("KVM_ComputerSystem")
+        restart(daemon)
         toggle(driver, running, 2)
         ear.wait_for(count + 2)
-    assert numbers(ear.heard) == [0, 1] * 3
-    contexts = [it["SequenceContext"] for it in ear.heard]
-    assert contexts[0] == contexts[1] and contexts[2] == contexts[3] and contexts[4] == contexts[5]
-    assert len(set(contexts)) == 3
+    assert numbers(ear.heard) == [0, 1, 2, 3, 0, 1, 2, 3]
+    first, *_, last = contexts(ear.heard)
+    assert contexts(ear.heard) == [first] * 4 + [last] * 4
+    assert first != last
+
+
+@pytest.fixture
+def missed(start, driver, ears, running):
+    """A listener has heard one indication and missed three more when the daemon ends."""
+
+    def missed(indications=""):
+        daemon, ear, marker = start(indications), ears(), ears()
+        (path,) = subscribe(daemon.connect(), ear.url, MODIFIED)
+        subscribe(daemon.connect(), marker.url, MODIFIED, name="marker")
+        toggle(driver, running, 1)
+        ear.wait_for(1)
+        ear.stop()
+        for command in ("resume", "suspend", "resume"):
+            driver.virsh(command, running)
+        marker.wait_for(4)
+        assert daemon.stop() == 0
+        return daemon, ear, path
+
+    return missed
+
+
+def test_what_a_listener_missed_outlives_the_daemon(missed):
+    daemon, ear, _ = missed()
+    assert "indications are kept for the next start" in daemon.log()
+    restart(daemon)
+    # It outlives another daemon that has no listener, either.
+    assert daemon.stop() == 0
+    ear.start()
+    restart(daemon)
+    ear.wait_for(4)
+    assert numbers(ear.heard) == [0, 1, 2, 3]
+    assert len(set(contexts(ear.heard))) == 1
+    assert [it["SourceInstance"]["EnabledState"] for it in ear.heard] == [9, 2, 9, 2]
+    assert all(it["IndicationFilterName"] == "x-0" for it in ear.heard)
+
+
+def test_what_a_listener_missed_goes_where_it_has_moved(missed, ears):
+    daemon, old, path = missed()
+    restart(daemon)
+    new, handler = ears(), path["Handler"]
+    daemon.connect().ModifyInstance(
+        pywbem.CIMInstance(handler.classname, {"Destination": new.url}, path=handler)
+    )
+    new.wait_for(3)
+    assert numbers(new.heard) == [0, 1, 2]
+    assert len(set(contexts(new.heard))) == 1
+    assert contexts(new.heard)[0] != contexts(old.heard)[0]
+
+
+def test_what_was_missed_is_not_for_who_subscribes_anew(missed, driver, running):
+    daemon, ear, path = missed()
+    restart(daemon)
+    connection = daemon.connect()
+    connection.DeleteInstance(path)
+    ends = {"Filter": path["Filter"], "Handler": path["Handler"]}
+    connection.CreateInstance(pywbem.CIMInstance(path.classname, ends), namespace=INTEROP)
+    ear.start()
+    driver.virsh("suspend", running)
+    heard = ear.wait_for(2)
+    assert numbers(heard) == [0, 2], "the first one missed was tried: its number is no other's"
+    assert len(set(contexts(heard))) == 1
+    assert daemon.stop() == 0
+    assert len(ear.heard) == 2
+
+
+def test_what_is_too_much_to_be_kept_leaves_a_gap(missed, driver, running):
+    daemon, ear, _ = missed('max-kept = "1 B"')
+    assert "more indications wait than are kept" in daemon.log()
+    restart(daemon)
+    ear.start()
+    driver.virsh("suspend", running)
+    heard = ear.wait_for(2)
+    assert numbers(heard) == [0, 4]
+    assert len(set(contexts(heard))) == 1
+
+
+def test_a_kill_while_what_was_kept_is_sent_loses_nothing_of_it(missed, driver, ears, running):
+    daemon, ear, _ = missed()
+    let_go = threading.Event()
+    first = ears(Scripted, lambda index, body: (200, TAKEN) if index == 0 else let_go, ear.port)
+    restart(daemon)
+    assert [number_of(body) for body in first.wait_for(2)] == [1, 2]
+    kill(daemon)
+    let_go.set()
+    first.close()
+    ear.start()
+    restart(daemon)
+    heard = ear.wait_for(4)[1:]
+    assert numbers(heard) == [0, 1, 2]
+    assert len(set(contexts(heard))) == 1
+    assert contexts(heard)[0] != contexts(ear.heard)[0]
+    # What comes behind it says that all of it is through: another kill brings nothing back.
+    driver.virsh("suspend", running)
+    ear.wait_for(5)
+    kill(daemon)
+    restart(daemon)
+    assert daemon.stop() == 0
+    assert len(ear.heard) == 5
 
 
 def test_what_waits_when_the_daemon_ends_is_sent(start, driver, ears, running):

@@ -1,42 +1,43 @@
-//! The task that matches events with filters and fills the outboxes.
+//! The task that matches events with filters and fills the outboxes. It begins with what an earlier daemon
+//! left, and leaves what is not sent to the next one.
 
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
-use tokio::sync::{Notify, mpsc};
+use tokio::{
+    sync::{Notify, mpsc},
+    task::JoinHandle,
+    time::{Instant, timeout_at},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::warn;
+use tracing::{error, info, warn};
 
 use super::{
     Event,
+    parcel::{Content, Parcel},
     queue::Queue,
-    route::{Compiled, Route, Routes},
+    rest::{self, Rest, Waiting},
+    route::{Route, Routes},
     sender::Sender,
 };
 use crate::{
     cim::Instance,
     indications::{self, Identity, Objects, Subscriptions},
     repository::Repository,
-    store::ObjectKind,
-    telemetry::Throttle,
+    store::{ObjectKind, SequenceRow},
+    telemetry::{Chain, Throttle},
 };
 
-/// An indication on its way: the event is shared with all others that it is for.
-#[derive(Debug)]
-pub(super) struct Parcel {
-    pub(super) event: Arc<Event>,
-    pub(super) subscription: Identity,
-    /// When the subscription was made: its namesakes do not get what it was meant for.
-    pub(super) made: Arc<str>,
-    pub(super) filter: Arc<Compiled>,
-}
+/// How long those who tell of events may take to come to their end. All that follows must find time before
+/// the daemon loses its patience.
+const LAST_EVENTS: Duration = Duration::from_secs(1);
 
 /// What waits for a destination, and how its sender is told.
 pub(super) struct Outbox {
-    queue: Mutex<Queue<Parcel>>,
+    queue: Mutex<Queue<Arc<Parcel>>>,
     pub(super) filled: Notify,
     /// The destination is no more.
     pub(super) gone: CancellationToken,
@@ -45,12 +46,12 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    pub(super) fn new(closing: CancellationToken) -> Self {
+    pub(super) fn new(queue: Queue<Arc<Parcel>>, closing: CancellationToken) -> Self {
         let (filled, gone) = (Notify::new(), CancellationToken::new());
-        Self { queue: Mutex::default(), filled, gone, closing }
+        Self { queue: Mutex::new(queue), filled, gone, closing }
     }
 
-    pub(super) fn queue(&self) -> MutexGuard<'_, Queue<Parcel>> {
+    pub(super) fn queue(&self) -> MutexGuard<'_, Queue<Arc<Parcel>>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -60,9 +61,9 @@ pub(super) struct Dispatcher {
     repository: Arc<Repository>,
     tasks: TaskTracker,
     routes: Routes,
-    outboxes: BTreeMap<Identity, Arc<Outbox>>,
-    /// Names this daemon among all that ever ran here.
-    start: u128,
+    outboxes: BTreeMap<Identity, (Arc<Outbox>, JoinHandle<Option<Rest>>)>,
+    /// How far those destinations are numbered to which nothing was sent yet.
+    sequences: BTreeMap<Identity, SequenceRow>,
     closing: CancellationToken,
     /// On log lines about full outboxes.
     overflow: Throttle,
@@ -74,14 +75,13 @@ impl Dispatcher {
         repository: Arc<Repository>,
         tasks: TaskTracker,
     ) -> Self {
-        let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
             routes: Routes::none(subscriptions.query_limits()),
             subscriptions,
             repository,
             tasks,
             outboxes: BTreeMap::new(),
-            start: started.as_micros(),
+            sequences: BTreeMap::new(),
             closing: CancellationToken::new(),
             overflow: Throttle::new(5, Duration::from_secs(60)),
         }
@@ -89,7 +89,9 @@ impl Dispatcher {
 
     pub(super) async fn run(mut self, mut events: mpsc::Receiver<Event>, stop: CancellationToken) {
         let mut changes = self.subscriptions.watch();
-        self.follow(&changes.borrow_and_update().clone());
+        let objects = Arc::clone(&changes.borrow_and_update());
+        self.follow(&objects);
+        self.restore(&objects).await;
         loop {
             tokio::select! {
                 biased;
@@ -103,35 +105,87 @@ impl Dispatcher {
                 else => break,
             }
         }
-        events.close();
-        while let Ok(event) = events.try_recv() {
+        let last = Instant::now() + LAST_EVENTS;
+        while let Ok(Some(event)) = timeout_at(last, events.recv()).await {
             self.dispatch(event);
         }
+        self.keep().await;
+    }
+
+    /// Takes up what an earlier daemon left.
+    async fn restore(&mut self, objects: &Objects) {
+        let store = self.subscriptions.store().clone();
+        let kept = match store.take_outboxes().await {
+            Ok(kept) => kept,
+            Err(error) => {
+                error!(error = %Chain(&error), "indications that were kept cannot be read");
+                return;
+            }
+        };
+        let is_there = |it: &Identity| objects.get(ObjectKind::Destination, it).is_some();
+        let sequences = kept.sequences.into_iter();
+        let sequences = sequences.map(|row| (Identity(row.destination.clone()), row));
+        self.sequences = sequences.filter(|(destination, _)| is_there(destination)).collect();
+        for (destination, waiting) in rest::read(kept.parcels) {
+            if is_there(&destination) {
+                self.open(&destination, waiting);
+            } else if let Err(error) = store.forget_parcels(destination.0).await {
+                warn!(error = %Chain(&error), "indications that nobody waits for are still kept");
+            }
+        }
+    }
+
+    /// Ends the senders and keeps for the next daemon what they have not sent.
+    async fn keep(mut self) {
         self.closing.cancel();
+        let mut rests = Vec::new();
+        for (_, sender) in std::mem::take(&mut self.outboxes).into_values() {
+            match sender.await {
+                Ok(rest) => rests.extend(rest),
+                Err(error) => error!(%error, "what waits for a destination is lost"),
+            }
+        }
+        let limit = self.subscriptions.terms().options.kept;
+        let (mut outboxes, given_up) = rest::write(rests, &self.repository, limit);
+        outboxes.sequences.extend(self.sequences.into_values());
+        if given_up > 0 {
+            warn!(given_up, limit, "more indications wait than are kept, the oldest are given up");
+        }
+        let waiting = outboxes.parcels.len();
+        match self.subscriptions.store().keep_outboxes(outboxes).await {
+            Ok(()) if waiting > 0 => info!(waiting, "indications are kept for the next start"),
+            Ok(()) => {}
+            Err(error) => {
+                error!(waiting, error = %Chain(&error), "indications that wait cannot be kept");
+            }
+        }
     }
 
     /// Takes note of changed objects: new routes, and destinations that are no more.
     fn follow(&mut self, objects: &Objects) {
         self.routes = Routes::of(objects, &self.routes);
-        self.outboxes.retain(|identity, outbox| {
+        self.outboxes.retain(|identity, (outbox, _)| {
             let stays = objects.get(ObjectKind::Destination, identity).is_some();
             if !stays {
                 outbox.gone.cancel();
             }
             stays
         });
+        self.sequences.retain(|it, _| objects.get(ObjectKind::Destination, it).is_some());
     }
 
     fn dispatch(&mut self, event: Event) {
         let event = Arc::new(Event { indication: self.complete(event.indication), ..event });
         let routes: Vec<Route> = self.routes.matching(&event, &self.repository).cloned().collect();
         let limit = self.subscriptions.terms().options.queued;
+        let objects = self.subscriptions.objects();
         for Route { subscription, made, destination, filter } in routes {
-            let parcel = Parcel { event: Arc::clone(&event), subscription, made, filter };
+            let content = Content::Event { event: Arc::clone(&event), filter };
+            let parcel = Arc::new(Parcel { subscription, made, content });
             let outbox = self.outbox(&destination);
             let (given_up, total) = {
                 let mut queue = outbox.queue();
-                (queue.push(parcel, limit), queue.given_up())
+                (queue.push(parcel, limit, |it| it.is_wanted(&objects)), queue.given_up())
             };
             outbox.filled.notify_one();
             if given_up > 0
@@ -150,20 +204,21 @@ impl Dispatcher {
 
     /// The outbox of a destination; a sender comes with it.
     fn outbox(&mut self, destination: &Identity) -> Arc<Outbox> {
-        if let Some(outbox) = self.outboxes.get(destination) {
-            return Arc::clone(outbox);
+        match self.outboxes.get(destination) {
+            Some((outbox, _)) => Arc::clone(outbox),
+            None => self.open(destination, Vec::new()),
         }
-        let outbox = Arc::new(Outbox::new(self.closing.clone()));
+    }
+
+    fn open(&mut self, destination: &Identity, waiting: Waiting) -> Arc<Outbox> {
+        let sequence = self.sequences.remove(destination);
+        let queue = Queue::new(sequence.as_ref().map(|row| row.next), waiting);
+        let outbox = Arc::new(Outbox::new(queue, self.closing.clone()));
         let (subscriptions, schema) = (self.subscriptions.clone(), Arc::clone(&self.repository));
-        let sender = Sender::new(
-            subscriptions,
-            schema,
-            destination.clone(),
-            Arc::clone(&outbox),
-            self.start,
-        );
-        self.tasks.spawn(sender.run());
-        self.outboxes.insert(destination.clone(), Arc::clone(&outbox));
+        let (identity, filled) = (destination.clone(), Arc::clone(&outbox));
+        let sender = Sender::new(subscriptions, schema, identity, filled, sequence);
+        let sender = self.tasks.spawn(sender.run());
+        self.outboxes.insert(destination.clone(), (Arc::clone(&outbox), sender));
         outbox
     }
 }

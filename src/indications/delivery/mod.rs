@@ -14,13 +14,18 @@
 //! `retry-attempts` says; then it is lost. One that a listener refuses is lost at once: it would be
 //! refused again. What is lost is told by a gap in SequenceNumber and by the log.
 //!
-//! What is deliberately absent: indications that outlive the process. When the daemon ends, each outbox
-//! has a moment to empty itself; a new daemon begins a new SequenceContext.
+//! When the daemon ends, each outbox has a moment to empty itself. What is left then is kept in the store,
+//! with how far each destination is numbered, and the next daemon goes on with both (`rest.rs`). What is
+//! deliberately absent: writing to the store for each indication. So a daemon that is killed loses what
+//! waits, except for what an earlier one left: that stays in the store until all of it is through. Who
+//! goes on after it cannot know how far the numbers got, and begins a new SequenceContext.
 
 mod dispatcher;
 mod failing;
+mod parcel;
 mod policy;
 mod queue;
+mod rest;
 mod route;
 mod sender;
 #[cfg(test)]
@@ -52,6 +57,8 @@ const ANSWER: usize = 64 * 1024;
 pub struct DeliveryOptions {
     /// `indications.max-queued`: how many may wait for one destination.
     pub queued: usize,
+    /// `indications.max-kept`: how many bytes of those that wait are kept when the daemon ends.
+    pub kept: usize,
     /// `indications.retry-attempts`: how often one is sent again.
     pub attempts: u16,
     /// `indications.retry-interval`: the first pause before that.
@@ -74,6 +81,7 @@ impl Default for DeliveryOptions {
     fn default() -> Self {
         Self {
             queued: 1000,
+            kept: 16 << 20,
             attempts: 3,
             interval: Duration::from_secs(30),
             removal: RemovalAction::default(),

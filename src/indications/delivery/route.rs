@@ -54,10 +54,6 @@ impl Compiled {
         })
     }
 
-    pub(super) fn name(&self) -> &str {
-        &self.name
-    }
-
     /// Whether the event is one of those that are asked for.
     pub(super) fn matches(&self, event: &Event, schema: &Repository) -> bool {
         let from = event.namespace.as_str();

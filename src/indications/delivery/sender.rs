@@ -5,20 +5,23 @@ use std::{sync::Arc, time::Duration};
 use http::StatusCode as HttpStatus;
 use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
+use uuid::Uuid;
 
 use super::{
     Terms,
-    dispatcher::{Outbox, Parcel},
+    dispatcher::Outbox,
     failing::{Failing, How},
     is_private,
+    parcel::Parcel,
     policy::{self, Action, Rule, Wish},
+    rest::Rest,
 };
 use crate::{
     cim::{CimName, Instance, StatusCode, Value},
     client::{ClientError, Endpoint, Listener},
-    indications::{Identity, Objects, Subscriptions, now, subscription},
+    indications::{Identity, Subscriptions},
     repository::Repository,
-    store::ObjectKind,
+    store::{ObjectKind, SequenceRow},
     telemetry::{Chain, Throttle},
 };
 
@@ -45,16 +48,17 @@ pub(super) struct Sender {
     repository: Arc<Repository>,
     destination: Identity,
     outbox: Arc<Outbox>,
-    /// The daemon's.
-    start: u128,
-    /// Where the last attempt went, and the SequenceContext that counts there.
-    address: (String, String),
-    contexts: u32,
+    /// Where the last attempt went, and the SequenceContext that counts there; empty before the first.
+    url: String,
+    context: String,
     /// Attempts that failed one after the other.
     failures: u32,
     failing: Failing,
-    /// What is being sent.
+    /// What is being sent, and its number once it was tried.
     hand: Option<Arc<Parcel>>,
+    number: Option<i64>,
+    /// The store still has what an earlier daemon left.
+    is_kept: bool,
     lost: u64,
     /// The log says that it fails.
     is_known_to_fail: bool,
@@ -70,19 +74,22 @@ impl Sender {
         repository: Arc<Repository>,
         destination: Identity,
         outbox: Arc<Outbox>,
-        start: u128,
+        sequence: Option<SequenceRow>,
     ) -> Self {
+        let (url, context) = sequence.map(|row| (row.url, row.context)).unwrap_or_default();
+        let is_kept = outbox.queue().len() > 0;
         Self {
             subscriptions,
             repository,
             destination,
             outbox,
-            start,
-            address: (String::new(), String::new()),
-            contexts: 0,
+            url,
+            context,
             failures: 0,
             failing: Failing::default(),
             hand: None,
+            number: None,
+            is_kept,
             lost: 0,
             is_known_to_fail: false,
             turns: Throttle::new(3, MINUTE),
@@ -90,25 +97,33 @@ impl Sender {
         }
     }
 
-    pub(super) async fn run(mut self) {
+    /// Sends until the destination is no more or the daemon ends; then it returns what is left.
+    pub(super) async fn run(mut self) -> Option<Rest> {
         let outbox = Arc::clone(&self.outbox);
         let farewell = async {
             outbox.closing.cancelled().await;
             sleep(FAREWELL).await;
         };
-        // What is cut off in the middle was for a destination that is no more, or too late.
+        // What is cut off in the middle was for a destination that is no more, or stays in hand.
         tokio::select! {
-            () = outbox.gone.cancelled() => return,
+            () = outbox.gone.cancelled() => return None,
             () = farewell => {}
             () = self.work() => {}
         }
-        let left = outbox.queue().len() + usize::from(self.hand.is_some());
-        if left > 0 {
-            info!(
-                destination = self.destination.name(),
-                left, "indications were not sent any more"
-            );
+        Some(self.rest())
+    }
+
+    fn rest(self) -> Rest {
+        let (mut next, mut waiting) = std::mem::take(&mut *self.outbox.queue()).into_parts();
+        if let Some(parcel) = self.hand {
+            waiting.insert(0, (0, parcel));
+            // The listener may have taken it without our having heard so: its number stays its own.
+            next = self.number.unwrap_or(next);
         }
+        let (destination, url, context) = (self.destination.0.clone(), self.url, self.context);
+        let was_tried = !url.is_empty();
+        let sequence = was_tried.then_some(SequenceRow { destination, url, context, next });
+        Rest { destination: self.destination, sequence, waiting }
     }
 
     async fn work(&mut self) {
@@ -116,12 +131,14 @@ impl Sender {
         loop {
             let filled = outbox.filled.notified();
             let objects = self.subscriptions.objects();
-            let taken = outbox.queue().take(|parcel| is_wanted(parcel, &objects));
+            let taken = outbox.queue().take(|parcel| parcel.is_wanted(&objects));
+            (self.hand, self.number) = (taken.clone(), None);
+            if self.is_kept && !taken.as_ref().is_some_and(|parcel| parcel.is_kept()) {
+                self.forget().await;
+            }
             match taken {
-                Some((number, parcel)) => {
-                    let parcel = Arc::new(parcel);
-                    self.hand = Some(Arc::clone(&parcel));
-                    if !self.deliver(number, &parcel).await {
+                Some(parcel) => {
+                    if !self.deliver(&parcel).await {
                         return;
                     }
                     self.hand = None;
@@ -136,8 +153,18 @@ impl Sender {
         }
     }
 
+    /// All that an earlier daemon left is through.
+    async fn forget(&mut self) {
+        self.is_kept = false;
+        let destination = self.destination.0.clone();
+        if let Err(error) = self.subscriptions.store().forget_parcels(destination).await {
+            let destination = self.destination.name();
+            warn!(destination, error = %Chain(&error), "indications that were sent are still kept");
+        }
+    }
+
     /// Sends until it is taken, refused, or tried often enough. Says whether to go on.
-    pub(super) async fn deliver(&mut self, mut number: i64, parcel: &Parcel) -> bool {
+    pub(super) async fn deliver(&mut self, parcel: &Parcel) -> bool {
         let mut attempts = 0;
         loop {
             let terms = self.subscriptions.terms();
@@ -150,15 +177,14 @@ impl Sender {
                 }
             }
             let objects = self.subscriptions.objects();
-            if !is_wanted(parcel, &objects) {
+            if !parcel.is_wanted(&objects) {
                 return true;
             }
             let Some(destination) = objects.get(ObjectKind::Destination, &self.destination) else {
                 return true;
             };
-            if let Some(first) = self.arrive_at(destination) {
-                number = first;
-            }
+            self.arrive_at(url_of(destination));
+            let number = *self.number.get_or_insert_with(|| self.outbox.queue().number());
             attempts += 1;
             match self.attempt(number, parcel, &terms).await {
                 Ok(()) => {
@@ -181,32 +207,29 @@ impl Sender {
         }
     }
 
-    /// A listener at another place is another listener: it gets numbers of its own. Returns the first.
-    fn arrive_at(&mut self, destination: &Instance) -> Option<i64> {
-        let url = destination.value(&CimName::literal("Destination")).and_then(Value::as_str);
-        let url = url.unwrap_or_default();
-        if self.address.0 == url {
-            return None;
+    /// A listener at another place is another listener: it gets numbers of its own.
+    fn arrive_at(&mut self, url: &str) {
+        if self.url == url {
+            return;
         }
-        let is_first = self.contexts == 0;
-        self.contexts += 1;
-        let began = now();
-        let context = format!("virtcimd#{}#{}.{}", self.start, began.as_str(), self.contexts);
-        self.address = (url.to_owned(), context);
-        if is_first { None } else { Some(self.outbox.queue().renumber()) }
+        self.url = url.to_owned();
+        self.context = format!("virtcimd#{}", Uuid::new_v4());
+        self.number = None;
+        self.outbox.queue().renumber();
     }
 
     async fn attempt(&self, number: i64, parcel: &Parcel, terms: &Terms) -> Result<(), Failure> {
-        let (url, context) = &self.address;
         let refused = |reason| Failure { how: How::Refused, reason };
-        let endpoint = Endpoint::parse(url).map_err(|error| refused(Chain(&error).to_string()))?;
+        let endpoint =
+            Endpoint::parse(&self.url).map_err(|error| refused(Chain(&error).to_string()))?;
         if !terms.options.allow_cleartext && !is_private(&endpoint) {
             let reason =
                 "plain HTTP to another machine is not allowed (indications.allow-cleartext)";
             return Err(refused(reason.to_owned()));
         }
-        let mut indication = parcel.filter.select(&parcel.event, &self.repository);
-        indication.set(CONTEXT, context.as_str());
+        let indication = parcel.indication(&self.repository);
+        let mut indication = indication.map_err(|error| refused(Chain(&error).to_string()))?;
+        indication.set(CONTEXT, self.context.as_str());
         indication.set(NUMBER, number);
         let listener = Listener { endpoint, tls: terms.tls.clone(), limits: terms.limits() };
         let message = number.to_string();
@@ -220,7 +243,8 @@ impl Sender {
         }
         self.failures = 0;
         self.failing.heard(&parcel.subscription);
-        debug!(destination = self.destination.name(), class = %parcel.event.indication.class, "indication sent");
+        let filter = parcel.subscription.filter_name();
+        debug!(destination = self.destination.name(), filter, "indication sent");
     }
 
     fn unheard(&mut self, parcel: &Parcel, reason: &str) {
@@ -228,7 +252,7 @@ impl Sender {
             && let Some(suppressed) = self.turns.admit()
         {
             self.is_known_to_fail = true;
-            let (destination, url) = (self.destination.name(), &self.address.0);
+            let (destination, url) = (self.destination.name(), &self.url);
             warn!(destination, url, reason, suppressed, "a listener takes no indications");
         }
         self.failures = self.failures.saturating_add(1);
@@ -243,9 +267,9 @@ impl Sender {
     async fn lose(&mut self, parcel: &Parcel, how: How, reason: &str) {
         self.lost += 1;
         if let Some(suppressed) = self.losses.admit() {
-            let (destination, class) = (self.destination.name(), &parcel.event.indication.class);
-            let total = self.lost;
-            warn!(destination, %class, reason, total, suppressed, "an indication is lost");
+            let (destination, total) = (self.destination.name(), self.lost);
+            let filter = parcel.subscription.filter_name();
+            warn!(destination, filter, reason, total, suppressed, "an indication is lost");
         }
         let objects = self.subscriptions.objects();
         let Some(subscription) = objects.get(ObjectKind::Subscription, &parcel.subscription) else {
@@ -264,7 +288,7 @@ impl Sender {
             self.failing.retain(|it| *it != parcel.subscription);
             warn!(
                 destination = self.destination.name(),
-                filter = parcel.filter.name(),
+                filter = parcel.subscription.filter_name(),
                 action = if action == Action::Remove { "removed" } else { "disabled" },
                 reason,
                 "a subscription failed for too long"
@@ -286,10 +310,10 @@ impl Sender {
     }
 }
 
-/// Whether somebody still waits for it.
-fn is_wanted(parcel: &Parcel, objects: &Objects) -> bool {
-    let found = objects.get(ObjectKind::Subscription, &parcel.subscription);
-    found.is_some_and(|it| subscription::is_enabled(it) && subscription::made(it) == &*parcel.made)
+/// Where a destination's listener is.
+fn url_of(destination: &Instance) -> &str {
+    let url = destination.value(&CimName::literal("Destination"));
+    url.and_then(Value::as_str).unwrap_or_default()
 }
 
 /// What a subscription asks for if it fails.

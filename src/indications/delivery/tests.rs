@@ -60,7 +60,10 @@ fn event() -> Event {
 fn passing(objects: &Objects) -> Vec<String> {
     let (routes, event) = (Routes::of(objects, &Routes::default()), event());
     let schema = Repository::builtin();
-    routes.matching(&event, &schema).map(|route| route.filter.name().to_owned()).collect()
+    routes
+        .matching(&event, &schema)
+        .map(|route| route.subscription.filter_name().to_owned())
+        .collect()
 }
 
 #[track_caller]

@@ -12,7 +12,10 @@ mod guests;
 pub(super) mod jobs;
 mod raise;
 
-use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::broadcast::{
+    self,
+    error::{RecvError, TryRecvError},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::warn;
 
@@ -51,14 +54,23 @@ pub(super) fn register(registry: &mut Registry, host: &Host) -> Result<(), Regis
     raise::register(registry, host)
 }
 
-/// The next item; `None` at the end. What a slow follower lost it can only say.
+/// The next item; `None` at the end, which comes after all that happened before. What a slow follower lost
+/// it can only say.
 async fn next<T: Clone>(
     changes: &mut broadcast::Receiver<T>,
     stop: &CancellationToken,
     what: &'static str,
 ) -> Option<T> {
     loop {
-        match stop.run_until_cancelled(changes.recv()).await? {
+        let received = match stop.run_until_cancelled(changes.recv()).await {
+            Some(received) => received,
+            None => match changes.try_recv() {
+                Ok(change) => Ok(change),
+                Err(TryRecvError::Lagged(lost)) => Err(RecvError::Lagged(lost)),
+                Err(TryRecvError::Empty | TryRecvError::Closed) => Err(RecvError::Closed),
+            },
+        };
+        match received {
             Ok(change) => return Some(change),
             Err(RecvError::Lagged(lost)) => warn!(what, lost, "no indications of some changes"),
             Err(RecvError::Closed) => return None,
@@ -141,4 +153,22 @@ fn changed_properties(previous: &Instance, current: &Instance) -> Option<Vec<Str
         }
     }
     (!changed.is_empty()).then_some(changed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_happened_before_the_end_is_still_told() {
+        let (changes, mut followed) = broadcast::channel(2);
+        let stop = CancellationToken::new();
+        for change in 0..3 {
+            changes.send(change).unwrap();
+        }
+        stop.cancel();
+        for expected in [Some(1), Some(2), None] {
+            assert_eq!(next(&mut followed, &stop, "numbers").await, expected);
+        }
+    }
 }

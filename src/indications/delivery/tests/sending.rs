@@ -15,7 +15,10 @@ use crate::{
     indications::{
         DeliveryOptions, Limits, Options, Subscriptions,
         delivery::{
-            dispatcher::{Outbox, Parcel},
+            dispatcher::Outbox,
+            parcel::{Content, Parcel},
+            queue::Queue,
+            rest::{self, Rest},
             route::Route,
             sender::Sender,
         },
@@ -62,6 +65,11 @@ impl Ear {
         Self { url, status, bodies }
     }
 
+    /// The next that comes.
+    async fn next(&mut self) -> String {
+        self.bodies.recv().await.unwrap()
+    }
+
     /// How many came since the last time.
     fn count(&mut self) -> usize {
         std::iter::from_fn(|| self.bodies.try_recv().ok()).count()
@@ -93,7 +101,7 @@ impl Sending {
         let destination = keyed(DESTINATION, "d").with(name("Destination"), url);
         let destination = subscriptions.create(destination).await.unwrap();
         let closing = CancellationToken::new();
-        let outbox = Arc::new(Outbox::new(closing.clone()));
+        let outbox = Arc::new(Outbox::new(Queue::default(), closing.clone()));
         let identity = Identity::of(&destination).unwrap();
         let sending =
             Self { subscriptions, destination: identity, closing, outbox, tasks, stop, store };
@@ -119,22 +127,30 @@ impl Sending {
         self.subscriptions.create(self.binding(title)).await.unwrap();
     }
 
-    fn parcel(&self, title: &str) -> Parcel {
+    fn parcel(&self, title: &str) -> Arc<Parcel> {
         let objects = self.subscriptions.objects();
         let (routes, event) = (Routes::of(&objects, &Routes::default()), event());
         let schema = Repository::builtin();
-        let route = routes.matching(&event, &schema).find(|it| it.filter.name() == title);
+        let route =
+            routes.matching(&event, &schema).find(|it| it.subscription.filter_name() == title);
         let Route { subscription, made, filter, .. } = route.unwrap().clone();
-        Parcel { event: Arc::new(event), subscription, made, filter }
+        let content = Content::Event { event: Arc::new(event), filter };
+        Arc::new(Parcel { subscription, made, content })
     }
 
     fn sender(&self) -> Sender {
         let (subscriptions, destination) = (self.subscriptions.clone(), self.destination.clone());
-        Sender::new(subscriptions, Repository::builtin(), destination, Arc::clone(&self.outbox), 0)
+        Sender::new(
+            subscriptions,
+            Repository::builtin(),
+            destination,
+            Arc::clone(&self.outbox),
+            None,
+        )
     }
 
     fn push(&self, title: &str) {
-        self.outbox.queue().push(self.parcel(title), 100);
+        self.outbox.queue().push(self.parcel(title), 100, |_| true);
         self.outbox.filled.notify_one();
     }
 
@@ -190,18 +206,59 @@ async fn a_subscription_stays_whose_listener_takes_those_of_another() {
         let sending = Sending::to(&ear.url, directory.path(), &["busy", "rare"]).await;
         let mut sender = sending.sender();
         ear.status.send_replace(status);
-        sender.deliver(0, &sending.parcel("rare")).await;
+        sender.deliver(&sending.parcel("rare")).await;
         tokio::time::pause();
         tokio::time::advance(Duration::from_secs(300)).await;
         tokio::time::resume();
         if between {
             ear.status.send_replace(200);
-            sender.deliver(1, &sending.parcel("busy")).await;
+            sender.deliver(&sending.parcel("busy")).await;
             ear.status.send_replace(status);
         }
-        sender.deliver(2, &sending.parcel("rare")).await;
+        sender.deliver(&sending.parcel("rare")).await;
         let left = sending.subscriptions.objects().subscriptions().count();
         assert_eq!(left == 2, stays, "{status} {between}");
         sending.close().await;
     }
+}
+
+/// What is left if the daemon ends while a listener hangs or refuses.
+#[tokio::test]
+async fn what_is_under_way_when_the_daemon_ends_is_left_with_its_number() {
+    let mut ear = Ear::open().await;
+    let directory = tempfile::tempdir().unwrap();
+    let sending = Sending::to(&ear.url, directory.path(), &["f"]).await;
+    sending.subscriptions.set_delivery(DeliveryOptions::default()).unwrap();
+    let sender = tokio::spawn(sending.sender().run());
+    sending.push("f");
+    ear.next().await;
+    ear.status.send_replace(503);
+    for _ in 0..2 {
+        sending.push("f");
+    }
+    let failed = ear.next().await;
+    sending.closing.cancel();
+    let rest = sender.await.unwrap().unwrap();
+    assert_eq!(rest.waiting.iter().map(|(gap, _)| *gap).collect::<Vec<_>>(), [0, 0]);
+    let sequence = rest.sequence.clone().unwrap();
+    assert_eq!((sequence.next, &sequence.url), (1, &ear.url));
+
+    // Who takes it up sends the same under the same number, and what came behind it.
+    let (outboxes, _) = rest::write(vec![rest], &Repository::builtin(), 1 << 20);
+    sending.store.keep_outboxes(outboxes).await.unwrap();
+    let outboxes = sending.store.take_outboxes().await.unwrap();
+    let [(_, waiting)] =
+        rest::read(outboxes.parcels).into_iter().collect::<Vec<_>>().try_into().unwrap();
+    ear.status.send_replace(200);
+    let outbox =
+        Arc::new(Outbox::new(Queue::new(Some(sequence.next), waiting), sending.closing.clone()));
+    let (subscriptions, destination) = (sending.subscriptions.clone(), sending.destination.clone());
+    let schema = Repository::builtin();
+    let sender = Sender::new(subscriptions, schema, destination, outbox, Some(sequence.clone()));
+    let Rest { sequence: after, waiting, .. } = sender.run().await.unwrap();
+    assert_eq!(waiting.len(), 0);
+    assert_eq!(after.unwrap(), crate::store::SequenceRow { next: 3, ..sequence });
+    assert_eq!(ear.next().await, failed, "to the last byte");
+    assert_eq!(ear.count(), 1);
+    sending.close().await;
 }
