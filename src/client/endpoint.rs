@@ -96,6 +96,15 @@ impl Endpoint {
         Ok(Self { transport, path: path.to_owned() })
     }
 
+    /// Where it is, without the path: that may be a secret between a listener and who sends to it.
+    pub fn server(&self) -> String {
+        match &self.transport {
+            Transport::Http(authority) => format!("http://{}", authority.header()),
+            Transport::Https(authority) => format!("https://{}", authority.header()),
+            Transport::Unix(socket) => format!("unix:{}", socket.display()),
+        }
+    }
+
     /// What goes into the Host header.
     pub fn host_header(&self) -> String {
         match &self.transport {
@@ -134,11 +143,11 @@ impl FromStr for Endpoint {
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.transport {
-            Transport::Http(authority) => write!(f, "http://{}{}", authority.header(), self.path),
-            Transport::Https(authority) => write!(f, "https://{}{}", authority.header(), self.path),
-            Transport::Unix(socket) => write!(f, "unix:{}", socket.display()),
-        }
+        let path = match &self.transport {
+            Transport::Http(_) | Transport::Https(_) => self.path.as_str(),
+            Transport::Unix(_) => "",
+        };
+        write!(f, "{}{path}", self.server())
     }
 }
 
@@ -164,6 +173,17 @@ mod tests {
         check("https://[::1]:7/", Some("https://[::1]:7/"));
         check("unix:/run/virtcimd/virtcimd.sock", Some("unix:/run/virtcimd/virtcimd.sock"));
         check("unix:///run/s", Some("unix:/run/s"));
+    }
+
+    #[test]
+    fn what_a_server_is_known_by_has_no_path() {
+        for (url, server) in [
+            ("http://host/?token=secret", "http://host:5988"),
+            ("https://[::1]:7/secret", "https://[::1]:7"),
+            ("unix:/run/s", "unix:/run/s"),
+        ] {
+            assert_eq!(Endpoint::parse(url).unwrap().server(), server);
+        }
     }
 
     #[test]

@@ -43,7 +43,7 @@ impl Listener {
             .header("CIMExportMethod", "ExportIndication")
             .header("CIMProtocolVersion", "1.0")
             .body(Full::new(body))?;
-        let url = self.endpoint.to_string();
+        let url = self.endpoint.server();
         let mut connection =
             HttpConnection::open(&self.endpoint, self.tls.as_ref(), &self.limits).await?;
         let response = connection.exchange(&url, request, &self.limits).await?;

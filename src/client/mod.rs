@@ -159,7 +159,7 @@ impl Client {
     pub async fn execute(&self, request: &Request) -> Result<Reply, ClientError> {
         let body = xml::encode_request("1", request);
         let response = self.post(request, body.into()).await?;
-        let url = || self.endpoint.to_string();
+        let url = || self.endpoint.server();
         match response.status() {
             StatusCode::OK => {}
             StatusCode::UNAUTHORIZED => return Err(ClientError::Unauthorized { url: url() }),
@@ -198,7 +198,7 @@ impl Client {
             Some(open) if open.is_open() => open,
             _ => HttpConnection::open(&self.endpoint, self.tls.as_ref(), &self.limits).await?,
         };
-        let response = connection.exchange(&self.endpoint.to_string(), http, &self.limits).await?;
+        let response = connection.exchange(&self.endpoint.server(), http, &self.limits).await?;
         *slot = Some(connection);
         Ok(response)
     }

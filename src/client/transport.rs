@@ -58,7 +58,7 @@ impl HttpConnection {
         limits: &ExchangeLimits,
     ) -> Result<Self, ClientError> {
         let unreachable =
-            |source: std::io::Error| ClientError::Unreachable { url: endpoint.to_string(), source };
+            |source: std::io::Error| ClientError::Unreachable { url: endpoint.server(), source };
         let connecting = async {
             let stream = connect(endpoint, tls).await.map_err(unreachable)?;
             http1::Builder::new()
@@ -67,7 +67,7 @@ impl HttpConnection {
                 .allow_obsolete_multiline_headers_in_responses(true)
                 .handshake(TokioIo::new(stream))
                 .await
-                .map_err(|source| ClientError::Http { url: endpoint.to_string(), source })
+                .map_err(|source| ClientError::Http { url: endpoint.server(), source })
         };
         let (sender, connection) = tokio::time::timeout(limits.connect, connecting)
             .await

@@ -13,7 +13,7 @@ use super::{
     subscription::{self, DISABLED, STATE},
 };
 use crate::{
-    cim::{Instance, InstancePath, ObjectPath, Property, Value},
+    cim::{Instance, InstancePath, Property},
     query,
     repository::Repository,
     store::{ObjectKind, ObjectRow, Store, StoreError},
@@ -82,6 +82,8 @@ enum Change {
     Create(Instance),
     Modify(InstancePath, Vec<Property>),
     Delete(InstancePath),
+    /// Of a subscription, and of a transient destination with the last one to it.
+    Remove(InstancePath),
 }
 
 impl Subscriptions {
@@ -191,16 +193,7 @@ impl Subscriptions {
     /// # Errors
     /// [`SubscriptionError`].
     pub(super) async fn remove(&self, subscription: &Instance) -> Result<(), SubscriptionError> {
-        self.delete(Objects::path(subscription)).await?;
-        let objects = self.objects();
-        let handler = subscription.value(&HANDLER_ROLE).and_then(Value::as_reference);
-        let Some(path) = handler.and_then(ObjectPath::instance) else { return Ok(()) };
-        let Some(destination) = objects.at(path) else { return Ok(()) };
-        let is_transient = number(destination, "PersistenceType") == Some(destination::TRANSIENT);
-        if is_transient && objects.subscriptions_of(destination, &HANDLER_ROLE).next().is_none() {
-            self.delete(path.clone()).await?;
-        }
-        Ok(())
+        self.order(Change::Remove(Objects::path(subscription))).await.map(drop)
     }
 
     async fn order(&self, change: Change) -> Result<Instance, SubscriptionError> {
@@ -260,8 +253,20 @@ impl Runner {
             Change::Delete(path) => {
                 let (kind, identity, found) = find(&objects, &path)?;
                 check_unused(kind, &found, &objects)?;
-                self.store.remove_object(kind, identity.0.clone()).await?;
+                self.store.remove_objects(vec![(kind, identity.0.clone())]).await?;
                 self.show(objects.without(kind, &identity));
+                Ok((*found).clone())
+            }
+            Change::Remove(path) => {
+                let (kind, identity, found) = find(&objects, &path)?;
+                let mut left = objects.without(kind, &identity);
+                let mut gone = vec![(kind, identity.0)];
+                if let Some(destination) = unused_transient(&found, &left) {
+                    left = left.without(ObjectKind::Destination, &destination);
+                    gone.push((ObjectKind::Destination, destination.0));
+                }
+                self.store.remove_objects(gone).await?;
+                self.show(left);
                 Ok((*found).clone())
             }
         }
@@ -339,6 +344,15 @@ fn check_unused(
             Err(SubscriptionError::InUse { name: describe(kind, found), subscriptions })
         }
     }
+}
+
+/// The destination of a subscription that is no more, if it is transient and was there for it alone.
+fn unused_transient(subscription: &Instance, left: &Objects) -> Option<Identity> {
+    let handler = subscription.value(&HANDLER_ROLE)?.as_reference()?.instance()?;
+    let destination = left.at(handler)?;
+    let is_transient = number(destination, "PersistenceType") == Some(destination::TRANSIENT);
+    let is_used = left.subscriptions_of(destination, &HANDLER_ROLE).next().is_some();
+    (is_transient && !is_used).then(|| Identity::of(destination)).flatten()
 }
 
 fn merge(found: &Instance, changes: Vec<Property>) -> Instance {

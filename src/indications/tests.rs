@@ -138,6 +138,32 @@ async fn a_subscription_says_whether_it_is_enabled_and_since_when() {
 }
 
 #[tokio::test]
+async fn a_transient_destination_goes_with_its_last_subscription() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::open(directory.path()).await;
+    let transient = destination("d").with(name("PersistenceType"), 3_u16);
+    let destination = world.make(transient).await;
+    for title in ["f", "g"] {
+        let filter = world.make(filter(title)).await;
+        world.make(binding(&filter, &destination)).await;
+    }
+    for left in [true, false] {
+        let objects = world.subscriptions.objects();
+        let (_, subscription) = objects.subscriptions().next().unwrap();
+        world.store.refuse_writes(true).await;
+        world.subscriptions.remove(subscription).await.unwrap_err();
+        let unchanged = world.subscriptions.objects();
+        assert!(unchanged.at(&destination).is_some() && unchanged.subscriptions().next().is_some());
+        world.store.refuse_writes(false).await;
+        world.subscriptions.remove(subscription).await.unwrap();
+        assert_eq!(world.subscriptions.objects().at(&destination).is_some(), left);
+        let stored = world.store.objects(ObjectKind::Destination).await.unwrap();
+        assert_eq!(!stored.is_empty(), left);
+    }
+    world.close().await;
+}
+
+#[tokio::test]
 async fn what_is_subscribed_to_stays() {
     let directory = tempfile::tempdir().unwrap();
     let world = World::open(directory.path()).await;

@@ -66,14 +66,23 @@ impl Store {
         .await
     }
 
-    /// Removes an object; says whether there was one.
+    /// Removes objects, all or none; says how many there were.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn remove_object(&self, kind: ObjectKind, key: String) -> Result<bool, StoreError> {
+    pub async fn remove_objects(
+        &self,
+        keys: Vec<(ObjectKind, String)>,
+    ) -> Result<usize, StoreError> {
         self.call(move |connection| {
-            let sql = "DELETE FROM objects WHERE kind = ? AND key = ?";
-            Ok(connection.execute(sql, params![kind.name(), key])? > 0)
+            let transaction = connection.transaction()?;
+            let mut removed = 0;
+            for (kind, key) in keys {
+                let sql = "DELETE FROM objects WHERE kind = ? AND key = ?";
+                removed += transaction.execute(sql, params![kind.name(), key])?;
+            }
+            transaction.commit()?;
+            Ok(removed)
         })
         .await
     }

@@ -118,9 +118,15 @@ async fn objects_are_kept_by_kind_and_key() {
     assert!(!store.update_object(ObjectKind::Subscription, row("a", "5")).await.expect("asked"));
     let filters = store.objects(ObjectKind::Filter).await.expect("read");
     assert_eq!(filters, [row("a", "5"), row("b", "1")]);
-    assert!(store.remove_object(ObjectKind::Filter, "a".to_owned()).await.expect("removed"));
-    assert!(!store.remove_object(ObjectKind::Filter, "a".to_owned()).await.expect("asked"));
+    let remove = |keys: &[(ObjectKind, &str)]| {
+        let keys = keys.iter().map(|(kind, key)| (*kind, (*key).to_owned())).collect();
+        store.remove_objects(keys)
+    };
+    assert_eq!(remove(&[(ObjectKind::Filter, "a")]).await.expect("removed"), 1);
+    assert_eq!(remove(&[(ObjectKind::Filter, "a")]).await.expect("asked"), 0);
     assert_eq!(store.objects(ObjectKind::Destination).await.expect("read"), [row("b", "3")]);
+    let rest = [(ObjectKind::Filter, "b"), (ObjectKind::Destination, "b")];
+    assert_eq!(remove(&rest).await.expect("removed"), 2);
     store.close().await;
 }
 

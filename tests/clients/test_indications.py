@@ -297,7 +297,8 @@ def test_an_answer_that_does_not_end_is_not_waited_for(start, driver, ears, gues
 def test_what_becomes_of_a_subscription_that_fails(start, driver, ears, guest, policy, left):
     daemon = start(attempts=1)
     connection = daemon.connect()
-    (path,) = subscribe(connection, f"http://127.0.0.1:{harness.free_port()}", MODIFIED, policy=policy)
+    url = f"http://127.0.0.1:{harness.free_port()}/s3cret?token=s3cret"
+    (path,) = subscribe(connection, url, MODIFIED, policy=policy)
     driver.virsh("start", guest)
     assert wait_until(lambda: "an indication is lost" in daemon.log(), 30)
 
@@ -312,6 +313,13 @@ def test_what_becomes_of_a_subscription_that_fails(start, driver, ears, guest, p
     assert ("a subscription failed for too long" in daemon.log()) == (policy != 2)
     filters = connection.EnumerateInstanceNames("CIM_IndicationFilter", namespace=INTEROP)
     assert len(filters) == 1, "the filter stays"
+    assert "s3cret" not in daemon.log(), "nobody reads the way to a listener in the log"
+
+    def audited():
+        lines = [line for line in daemon.log().splitlines() if "a subscription failed for too long" in line]
+        return len([line for line in lines if "audit" in line])
+
+    assert wait_until(lambda: audited() == (policy != 2), 30), daemon.log()
 
 
 def test_a_transient_destination_goes_with_its_last_subscription(start, driver, ears, guest):

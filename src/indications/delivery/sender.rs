@@ -19,10 +19,10 @@ use super::{
 use crate::{
     cim::{CimName, Instance, StatusCode, Value},
     client::{ClientError, Endpoint, Listener},
-    indications::{Identity, Subscriptions},
+    indications::{Identity, Objects, Subscriptions},
     repository::Repository,
     store::{ObjectKind, SequenceRow},
-    telemetry::{Chain, Throttle},
+    telemetry::{AUDIT, Chain, Throttle},
 };
 
 const CONTEXT: CimName = CimName::literal("SequenceContext");
@@ -172,6 +172,7 @@ impl Sender {
             if !pause.is_zero() {
                 tokio::select! {
                     () = sleep(pause) => {}
+                    () = self.moved() => {}
                     // No time is left for a listener that did not answer before.
                     () = self.outbox.closing.cancelled() => return false,
                 }
@@ -183,7 +184,9 @@ impl Sender {
             let Some(destination) = objects.get(ObjectKind::Destination, &self.destination) else {
                 return true;
             };
-            self.arrive_at(url_of(destination));
+            if self.arrive_at(url_of(destination)) {
+                attempts = 0;
+            }
             let number = *self.number.get_or_insert_with(|| self.outbox.queue().number());
             attempts += 1;
             match self.attempt(number, parcel, &terms).await {
@@ -207,15 +210,32 @@ impl Sender {
         }
     }
 
-    /// A listener at another place is another listener: it gets numbers of its own.
-    fn arrive_at(&mut self, url: &str) {
+    /// Waits until the destination is at another place than that of the last attempt.
+    async fn moved(&self) {
+        let mut changes = self.subscriptions.watch();
+        let has_moved = |objects: &Arc<Objects>| {
+            let destination = objects.get(ObjectKind::Destination, &self.destination);
+            destination.is_some_and(|it| url_of(it) != self.url)
+        };
+        if changes.wait_for(has_moved).await.is_err() {
+            // Nobody changes anything any more.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// A listener at another place is another listener: it gets numbers of its own, and what the one
+    /// before did not take says nothing against it. Says whether it is.
+    fn arrive_at(&mut self, url: &str) -> bool {
         if self.url == url {
-            return;
+            return false;
         }
         self.url = url.to_owned();
         self.context = format!("virtcimd#{}", Uuid::new_v4());
         self.number = None;
+        self.failures = 0;
+        self.failing = Failing::default();
         self.outbox.queue().renumber();
+        true
     }
 
     async fn attempt(&self, number: i64, parcel: &Parcel, terms: &Terms) -> Result<(), Failure> {
@@ -252,8 +272,9 @@ impl Sender {
             && let Some(suppressed) = self.turns.admit()
         {
             self.is_known_to_fail = true;
-            let (destination, url) = (self.destination.name(), &self.url);
-            warn!(destination, url, reason, suppressed, "a listener takes no indications");
+            let listener = Endpoint::parse(&self.url).map(|it| it.server()).unwrap_or_default();
+            let destination = self.destination.name();
+            warn!(destination, listener, reason, suppressed, "a listener takes no indications");
         }
         self.failures = self.failures.saturating_add(1);
         let objects = self.subscriptions.objects();
@@ -298,14 +319,26 @@ impl Sender {
     }
 
     async fn act(&self, action: Action, subscription: &Instance) {
-        let done = match action {
-            Action::Keep => Ok(()),
-            Action::Disable => self.subscriptions.disable(subscription).await,
-            Action::Remove => self.subscriptions.remove(subscription).await,
+        let (operation, done) = match action {
+            Action::Keep => return,
+            Action::Disable => ("ModifyInstance", self.subscriptions.disable(subscription).await),
+            Action::Remove => ("DeleteInstance", self.subscriptions.remove(subscription).await),
         };
-        if let Err(error) = done {
+        match done {
+            Ok(()) => info!(
+                target: AUDIT,
+                user = "virtcimd",
+                peer = "",
+                operation,
+                object = %Objects::path(subscription),
+                outcome = "done",
+                "a subscription failed for too long"
+            ),
             // A client may have been faster.
-            debug!(destination = self.destination.name(), error = %Chain(&error), "a subscription stays");
+            Err(error) => {
+                let destination = self.destination.name();
+                debug!(destination, error = %Chain(&error), "a subscription stays");
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::*;
 use crate::{
     indications::{
-        DeliveryOptions, Limits, Options, Subscriptions,
+        Delivery, DeliveryOptions, Limits, Options, Subscriptions,
         delivery::{
             dispatcher::Outbox,
             parcel::{Content, Parcel},
@@ -261,4 +261,57 @@ async fn what_is_under_way_when_the_daemon_ends_is_left_with_its_number() {
     assert_eq!(ear.next().await, failed, "to the last byte");
     assert_eq!(ear.count(), 1);
     sending.close().await;
+}
+
+#[tokio::test]
+async fn a_listener_at_another_place_does_not_pay_for_the_one_before() {
+    let (mut wrong, mut right) = (Ear::open().await, Ear::open().await);
+    let directory = tempfile::tempdir().unwrap();
+    let sending = Sending::to(&wrong.url, directory.path(), &["f"]).await;
+    // It would wait longer than any test.
+    let interval = Duration::from_secs(3600);
+    let patient = DeliveryOptions { interval, ..DeliveryOptions::default() };
+    sending.subscriptions.set_delivery(patient).unwrap();
+    wrong.status.send_replace(503);
+    let sender = tokio::spawn(sending.sender().run());
+    sending.push("f");
+    wrong.next().await;
+    let objects = sending.subscriptions.objects();
+    let destination = objects.get(ObjectKind::Destination, &sending.destination).unwrap();
+    let moved = Instance::new(DESTINATION).with(name("Destination"), right.url.as_str());
+    sending.subscriptions.modify(Objects::path(destination), moved.properties).await.unwrap();
+    let heard = tokio::time::timeout(Duration::from_secs(30), right.next()).await.unwrap();
+    assert!(heard.contains("SequenceNumber"), "{heard}");
+    sending.closing.cancel();
+    assert_eq!(sender.await.unwrap().unwrap().waiting.len(), 0);
+    sending.close().await;
+}
+
+/// What becomes of what waits, if the store takes it and if it does not.
+#[tokio::test]
+async fn the_daemon_ends_also_if_nothing_can_be_kept() {
+    for refuses in [false, true] {
+        let mut ear = Ear::open().await;
+        ear.status.send_replace(503);
+        let directory = tempfile::tempdir().unwrap();
+        let sending = Sending::to(&ear.url, directory.path(), &["f"]).await;
+        sending.subscriptions.set_delivery(DeliveryOptions::default()).unwrap();
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let schema = Repository::builtin();
+        let delivery = Delivery::start(&sending.subscriptions, schema, &tasks, stop.clone());
+        delivery.tell(event()).await;
+        ear.next().await;
+        stop.cancel();
+        // It is told before those who tell have ended.
+        delivery.tell(event()).await;
+        sending.store.refuse_writes(refuses).await;
+        drop(delivery);
+        tasks.close();
+        tasks.wait().await;
+        sending.store.refuse_writes(false).await;
+        let kept = sending.store.take_outboxes().await.unwrap();
+        let expected = if refuses { (0, 0) } else { (2, 1) };
+        assert_eq!((kept.parcels.len(), kept.sequences.len()), expected);
+        sending.close().await;
+    }
 }
