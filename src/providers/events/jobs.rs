@@ -67,8 +67,11 @@ impl Progress {
                 self.told.insert(current.id.clone(), Told { view: current, at });
                 vec![modified]
             }
-            // It was told when the job was over.
-            JobChange::Deleted(_) => Vec::new(),
+            // It was told when the job was over, unless that was lost on the way.
+            JobChange::Deleted(view) => match self.told.remove(&view.id) {
+                Some(_) => vec![Step::Deleted(view)],
+                None => Vec::new(),
+            },
         }
     }
 }

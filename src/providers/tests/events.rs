@@ -76,6 +76,19 @@ async fn turns_are_told_at_once_and_progress_now_and_then() {
     assert_eq!(story.tell(gone), [""; 0]);
 }
 
+/// A follower that is too slow may lose any of them.
+#[tokio::test]
+async fn a_job_whose_end_was_lost_is_told_to_be_deleted_when_it_goes() {
+    let job = Arc::new(some_job().await);
+    let mut story =
+        Story { progress: Progress::default(), now: Instant::now(), job: Arc::clone(&job) };
+    story.tell(JobChange::Created(job));
+    Arc::make_mut(&mut story.job).phase = Phase::Cancelled;
+    let gone = JobChange::Deleted(Arc::clone(&story.job));
+    assert_eq!(story.tell(gone.clone()).len(), 1);
+    assert_eq!(story.tell(gone), [""; 0]);
+}
+
 #[tokio::test]
 async fn a_job_that_an_earlier_daemon_began_is_followed_from_where_it_is() {
     let mut job = some_job().await;
