@@ -358,10 +358,14 @@ impl Shared {
         HypervisorError::Unreachable { uri, message: message.to_owned() }
     }
 
-    fn publish(&self, events: Vec<DomainEvent>) {
-        for event in events {
-            // Nobody listens: nobody misses it.
-            let _ = self.changes.send(event);
-        }
+    /// Changes the inventory and tells of it, so that all hear of changes in the order in which they were
+    /// made.
+    fn change(&self, change: impl FnOnce(&mut Inventory) -> Vec<DomainEvent>) {
+        self.inventory(|inventory| {
+            for event in change(inventory) {
+                // Nobody listens: nobody misses it.
+                let _ = self.changes.send(event);
+            }
+        });
     }
 }

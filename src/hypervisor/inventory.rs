@@ -42,6 +42,8 @@ pub(super) struct Inventory {
     names: HashMap<String, String>,
     /// The guests as a list, until one of them changes.
     list: Option<Arc<[Arc<Domain>]>>,
+    /// The UUIDs of those that were looked at since the silent facts were last asked for.
+    seen: HashSet<String>,
 }
 
 impl Inventory {
@@ -68,6 +70,7 @@ impl Inventory {
         let previous = self.by_uuid(uuid).cloned();
         match (&previous, now) {
             (Some(previous), Some(now)) if **previous == now => {
+                self.seen.insert(uuid.to_owned());
                 (Some(Arc::clone(previous)), Some(Arc::clone(previous)))
             }
             (_, Some(now)) => {
@@ -110,10 +113,16 @@ impl Inventory {
         events
     }
 
-    /// Takes note of the facts that no event tells and says which guests differ.
+    /// The facts that no event tells are about to be asked for.
+    pub(super) fn ask_silent(&mut self) {
+        self.seen.clear();
+    }
+
+    /// Takes note of the facts that no event tells and says which guests differ. Of those that were looked
+    /// at since they were asked for, newer ones are known.
     pub(super) fn set_silent(&mut self, facts: &SilentFacts) -> Vec<DomainEvent> {
         let mut events = Vec::new();
-        for guest in self.guests.values_mut() {
+        for guest in self.guests.values_mut().filter(|guest| !self.seen.contains(&guest.uuid)) {
             let autostart = facts.autostart.contains(&guest.uuid);
             let managed_save = facts.managed_save.contains(&guest.uuid);
             if (guest.autostart, guest.managed_save) == (autostart, managed_save) {
@@ -138,14 +147,17 @@ impl Inventory {
         // Of two guests of one name the earlier one is gone already; its event is on its way.
         if let Some(other) = self.guests.insert(guest.name.clone(), Arc::clone(guest)) {
             self.names.remove(&other.uuid);
+            self.seen.remove(&other.uuid);
         }
         self.names.insert(guest.uuid.clone(), guest.name.clone());
+        self.seen.insert(guest.uuid.clone());
         self.list = None;
     }
 
     fn remove(&mut self, uuid: &str) {
         if let Some(name) = self.names.remove(uuid) {
             self.guests.remove(&name);
+            self.seen.remove(uuid);
             self.list = None;
         }
     }
@@ -237,10 +249,37 @@ mod tests {
             autostart: ["2".to_owned()].into(),
             managed_save: ["2".to_owned()].into(),
         };
+        inventory.ask_silent();
         assert_eq!(inventory.set_silent(&facts).len(), 1);
         assert_eq!(inventory.set_silent(&facts).len(), 0);
         let b = inventory.list()[1].clone();
         assert!(b.autostart && b.managed_save);
+    }
+
+    #[test]
+    fn silent_facts_do_not_replace_newer_ones() {
+        let mut inventory = Inventory::default();
+        inventory.replace(vec![guest("a", "1"), guest("b", "2")]);
+        inventory.ask_silent();
+        let saved = Domain { managed_save: true, ..guest("a", "1") };
+        inventory.update("1", Some(saved.clone()));
+        let answer = SilentFacts { autostart: ["2".to_owned()].into(), ..SilentFacts::default() };
+        let told = inventory.set_silent(&answer);
+        assert_eq!(
+            told.iter()
+                .filter_map(|it| it.current.as_ref())
+                .map(|it| it.name.as_str())
+                .collect::<Vec<_>>(),
+            ["b"]
+        );
+        assert!(inventory.by_uuid("1").unwrap().managed_save);
+        // A look that finds nothing new is one, too.
+        inventory.ask_silent();
+        inventory.update("1", Some(saved));
+        assert_eq!(inventory.set_silent(&answer), []);
+        // Asked again they are the newest.
+        inventory.ask_silent();
+        assert_eq!(inventory.set_silent(&answer).len(), 1);
     }
 
     #[derive(Clone, Debug)]

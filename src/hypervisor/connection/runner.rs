@@ -128,11 +128,11 @@ impl Runner {
         let Opened { session, watch, guests } = opened;
         let (uri, count) = (&self.shared.options.uri, guests.len());
         info!(uri, guests = count, "hypervisor connection is up");
-        let found = self.shared.inventory(|inventory| inventory.replace(guests));
-        if self.loaded {
-            self.shared.publish(found);
-        }
-        self.loaded = true;
+        let is_news = std::mem::replace(&mut self.loaded, true);
+        self.shared.change(|inventory| {
+            let found = inventory.replace(guests);
+            if is_news { found } else { Vec::new() }
+        });
         self.shared.silent.send_modify(|(count, asked)| {
             *count += 1;
             *asked = Instant::now();
@@ -229,7 +229,7 @@ impl Runner {
                 now.insert(uuid, guest);
             }
         }
-        let published = self.shared.inventory(|inventory| {
+        self.shared.change(|inventory| {
             let mut told = BTreeMap::new();
             changes
                 .into_iter()
@@ -250,7 +250,6 @@ impl Runner {
                 })
                 .collect()
         });
-        self.shared.publish(published);
         Ok(())
     }
 
@@ -293,8 +292,7 @@ impl Runner {
         let deadline = self.shared.options.load_deadline;
         let guests =
             self.ask(session, deadline, "domains", |hypervisor| hypervisor.domains()).await?;
-        let found = self.shared.inventory(|inventory| inventory.replace(guests));
-        self.shared.publish(found);
+        self.shared.change(|inventory| inventory.replace(guests));
         Ok(())
     }
 
@@ -334,14 +332,12 @@ pub(super) async fn refresh_silent_facts(shared: Arc<Shared>, stop: Cancellation
         let asked = Instant::now();
         let state = shared.state.borrow().clone();
         if let ConnectionState::Up(session) = state {
+            shared.inventory(|inventory| inventory.ask_silent());
             match shared
                 .call(&session, "silent_facts", |hypervisor| hypervisor.silent_facts())
                 .await
             {
-                Ok(facts) => {
-                    let found = shared.inventory(|inventory| inventory.set_silent(&facts));
-                    shared.publish(found);
-                }
+                Ok(facts) => shared.change(|inventory| inventory.set_silent(&facts)),
                 Err(error) => {
                     debug!(uri = shared.options.uri, %error, "silent facts are stale");
                 }
