@@ -1,6 +1,10 @@
 //! One HTTP exchange: connect, send, read a bounded answer, all within a deadline.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr, ToSocketAddrs},
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -14,7 +18,12 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::{ClientError, Endpoint, Transport};
+use super::{Authority, ClientError, Endpoint, Transport};
+use crate::sys::blocking::Slots;
+
+/// So many names may be looked up at once, and so many lookups may wait. Whom nobody answers leaves the
+/// blocking threads to others.
+static LOOKUPS: LazyLock<Slots> = LazyLock::new(|| Slots::new(16, 4096));
 
 /// A stream of any transport.
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -125,7 +134,7 @@ async fn connect(
     match &endpoint.transport {
         Transport::Unix(socket) => Ok(Box::new(UnixStream::connect(socket).await?)),
         Transport::Http(authority) => {
-            let stream = TcpStream::connect((authority.host.as_str(), authority.port)).await?;
+            let stream = TcpStream::connect(&*addresses(authority, &LOOKUPS).await?).await?;
             stream.set_nodelay(true)?;
             Ok(Box::new(stream))
         }
@@ -135,9 +144,40 @@ async fn connect(
             })?;
             let name =
                 ServerName::try_from(authority.host.clone()).map_err(std::io::Error::other)?;
-            let stream = TcpStream::connect((authority.host.as_str(), authority.port)).await?;
+            let stream = TcpStream::connect(&*addresses(authority, &LOOKUPS).await?).await?;
             stream.set_nodelay(true)?;
             Ok(Box::new(TlsConnector::from(Arc::clone(config)).connect(name, stream).await?))
         }
+    }
+}
+
+/// The addresses of a host. One that is written as an address needs no lookup.
+async fn addresses(authority: &Authority, lookups: &Slots) -> std::io::Result<Vec<SocketAddr>> {
+    let Authority { host, port } = authority.clone();
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(vec![(address, port).into()]);
+    }
+    let look_up = move || Ok((host, port).to_socket_addrs()?.collect());
+    lookups.run(look_up).await.map_err(std::io::Error::other)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn lookups_take_turns_and_addresses_need_none() {
+        let lookups = Slots::new(1, 0);
+        let taken = lookups.slot().await.unwrap();
+        let of = |host: &str| Authority { host: host.to_owned(), port: 7 };
+        for address in ["127.0.0.1", "::1"] {
+            let found = addresses(&of(address), &lookups).await.unwrap();
+            assert_eq!(found, [SocketAddr::new(address.parse().unwrap(), 7)]);
+        }
+        let error = addresses(&of("localhost"), &lookups).await.unwrap_err();
+        assert!(error.to_string().contains("busy"), "{error}");
+        drop(taken);
+        let found = addresses(&of("localhost"), &lookups).await.unwrap();
+        assert!(!found.is_empty() && found.iter().all(|it| it.ip().is_loopback()), "{found:?}");
     }
 }
