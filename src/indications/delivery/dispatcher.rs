@@ -8,9 +8,9 @@ use std::{
 };
 
 use tokio::{
-    sync::{Notify, mpsc},
-    task::JoinHandle,
-    time::{Instant, timeout_at},
+    sync::{Notify, mpsc, watch},
+    task::{JoinHandle, yield_now},
+    time::sleep,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
@@ -87,29 +87,42 @@ impl Dispatcher {
         }
     }
 
-    pub(super) async fn run(mut self, mut events: mpsc::Receiver<Event>, stop: CancellationToken) {
+    /// Until all who tell of events have ended, or a moment after `stop`.
+    pub(super) async fn run(mut self, events: mpsc::Receiver<Event>, stop: CancellationToken) {
         let mut changes = self.subscriptions.watch();
         let objects = Arc::clone(&changes.borrow_and_update());
         self.follow(&objects);
         self.restore(&objects).await;
+        let late = async {
+            stop.cancelled().await;
+            sleep(LAST_EVENTS).await;
+        };
+        tokio::select! {
+            () = late => {}
+            () = self.work(events, changes) => {}
+        }
+        self.keep().await;
+    }
+
+    async fn work(
+        &mut self,
+        mut events: mpsc::Receiver<Event>,
+        mut changes: watch::Receiver<Arc<Objects>>,
+    ) {
         loop {
             tokio::select! {
                 biased;
-                () = stop.cancelled() => break,
                 // A subscription that is made before an event sees it.
                 Ok(()) = changes.changed() => {
                     let objects = Arc::clone(&changes.borrow_and_update());
                     self.follow(&objects);
                 }
-                Some(event) = events.recv() => self.dispatch(event),
-                else => break,
+                event = events.recv() => match event {
+                    Some(event) => self.dispatch(event).await,
+                    None => return,
+                },
             }
         }
-        let last = Instant::now() + LAST_EVENTS;
-        while let Ok(Some(event)) = timeout_at(last, events.recv()).await {
-            self.dispatch(event);
-        }
-        self.keep().await;
     }
 
     /// Takes up what an earlier daemon left.
@@ -162,7 +175,7 @@ impl Dispatcher {
     }
 
     /// Takes note of changed objects: new routes, and destinations that are no more.
-    fn follow(&mut self, objects: &Objects) {
+    pub(super) fn follow(&mut self, objects: &Objects) {
         self.routes = Routes::of(objects, &self.routes);
         self.outboxes.retain(|identity, (outbox, _)| {
             let stays = objects.get(ObjectKind::Destination, identity).is_some();
@@ -174,9 +187,18 @@ impl Dispatcher {
         self.sequences.retain(|it, _| objects.get(ObjectKind::Destination, it).is_some());
     }
 
-    fn dispatch(&mut self, event: Event) {
+    /// Puts the event into the outboxes of all whose filters let it pass.
+    pub(super) async fn dispatch(&mut self, event: Event) {
         let event = Arc::new(Event { indication: self.complete(event.indication), ..event });
-        let routes: Vec<Route> = self.routes.matching(&event, &self.repository).cloned().collect();
+        let mut passed = Vec::new();
+        for filter in self.routes.filters() {
+            if filter.matches(&event, &self.repository) {
+                passed.push(Arc::clone(filter));
+            }
+            // There may be many, and each may take its time: others have their turn in between.
+            yield_now().await;
+        }
+        let routes: Vec<Route> = self.routes.through(&passed).cloned().collect();
         let limit = self.subscriptions.terms().options.queued;
         let objects = self.subscriptions.objects();
         for Route { subscription, made, destination, filter } in routes {

@@ -1,6 +1,9 @@
 //! Which subscriptions an event is for.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use tracing::warn;
 
@@ -162,17 +165,14 @@ impl Routes {
         Some(compiled)
     }
 
-    /// Where the event goes.
-    pub(super) fn matching<'a>(
-        &'a self,
-        event: &'a Event,
-        schema: &'a Repository,
-    ) -> impl Iterator<Item = &'a Route> {
-        // A filter that many subscriptions share is asked once.
-        let mut asked: BTreeMap<*const Compiled, bool> = BTreeMap::new();
-        self.all.iter().filter(move |route| {
-            let key = Arc::as_ptr(&route.filter);
-            *asked.entry(key).or_insert_with(|| route.filter.matches(event, schema))
-        })
+    /// The filters to be asked about an event; many routes may share one.
+    pub(super) fn filters(&self) -> impl Iterator<Item = &Arc<Compiled>> {
+        self.filters.values()
+    }
+
+    /// Where an event goes that these filters let pass.
+    pub(super) fn through(&self, filters: &[Arc<Compiled>]) -> impl Iterator<Item = &Route> {
+        let passed: BTreeSet<*const Compiled> = filters.iter().map(Arc::as_ptr).collect();
+        self.all.iter().filter(move |route| passed.contains(&Arc::as_ptr(&route.filter)))
     }
 }

@@ -4,7 +4,7 @@ mod sending;
 
 use super::{
     Event,
-    route::{Compiled, Routes},
+    route::{Route, Routes},
 };
 use crate::{
     cim::{CimName, Instance, Namespace, ObjectPath, Value},
@@ -56,14 +56,19 @@ fn event() -> Event {
     Event { namespace: Namespace::parse("root/virt").unwrap(), indication }
 }
 
+/// Where the event goes.
+fn matching(objects: &Objects) -> Vec<Route> {
+    let routes = Routes::of(objects, &Routes::default());
+    let (event, schema) = (event(), Repository::builtin());
+    let passed = routes.filters().filter(|filter| filter.matches(&event, &schema));
+    let passed: Vec<_> = passed.cloned().collect();
+    routes.through(&passed).cloned().collect()
+}
+
 /// The titles of the filters that the event passes.
 fn passing(objects: &Objects) -> Vec<String> {
-    let (routes, event) = (Routes::of(objects, &Routes::default()), event());
-    let schema = Repository::builtin();
-    routes
-        .matching(&event, &schema)
-        .map(|route| route.subscription.filter_name().to_owned())
-        .collect()
+    let routes = matching(objects);
+    routes.iter().map(|route| route.subscription.filter_name().to_owned()).collect()
 }
 
 #[track_caller]
@@ -145,10 +150,7 @@ fn the_select_list_is_what_is_sent_and_the_sequence_comes_on_top() {
     let destination = keyed(DESTINATION, "d");
     let objects = put(&objects, ObjectKind::Destination, &destination);
     let objects = put(&objects, ObjectKind::Subscription, &binding(&filter, &destination, 2));
-    let routes = Routes::of(&objects, &Routes::default());
-    let (event, schema) = (event(), Repository::builtin());
-    let compiled: &Compiled = &routes.matching(&event, &schema).next().unwrap().filter;
-    let sent = compiled.select(&event, &schema);
+    let sent = matching(&objects)[0].filter.select(&event(), &Repository::builtin());
     let names: Vec<&str> = sent.properties.iter().map(|it| it.name.as_str()).collect();
     assert_eq!(names, ["IndicationIdentifier", "SourceInstance"]);
     let guest = sent.value(&name("SourceInstance")).and_then(Value::as_instance).unwrap();

@@ -1,6 +1,6 @@
 //! Senders with a real store, and a listener that answers as a test says.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{future::poll_fn, path::Path, pin::pin, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
@@ -15,11 +15,10 @@ use crate::{
     indications::{
         Delivery, DeliveryOptions, Limits, Options, Subscriptions,
         delivery::{
-            dispatcher::Outbox,
+            dispatcher::{Dispatcher, Outbox},
             parcel::{Content, Parcel},
             queue::Queue,
             rest::{self, Rest},
-            route::Route,
             sender::Sender,
         },
     },
@@ -129,12 +128,10 @@ impl Sending {
 
     fn parcel(&self, title: &str) -> Arc<Parcel> {
         let objects = self.subscriptions.objects();
-        let (routes, event) = (Routes::of(&objects, &Routes::default()), event());
-        let schema = Repository::builtin();
-        let route =
-            routes.matching(&event, &schema).find(|it| it.subscription.filter_name() == title);
-        let Route { subscription, made, filter, .. } = route.unwrap().clone();
-        let content = Content::Event { event: Arc::new(event), filter };
+        let mut routes = matching(&objects).into_iter();
+        let route = routes.find(|route| route.subscription.filter_name() == title);
+        let Route { subscription, made, filter, .. } = route.unwrap();
+        let content = Content::Event { event: Arc::new(event()), filter };
         Arc::new(Parcel { subscription, made, content })
     }
 
@@ -314,4 +311,24 @@ async fn the_daemon_ends_also_if_nothing_can_be_kept() {
         assert_eq!((kept.parcels.len(), kept.sequences.len()), expected);
         sending.close().await;
     }
+}
+
+#[tokio::test]
+async fn others_have_their_turn_after_each_filter_that_is_asked() {
+    let ear = Ear::open().await;
+    let directory = tempfile::tempdir().unwrap();
+    let titles: Vec<String> = (0..20).map(|number| number.to_string()).collect();
+    let titles: Vec<&str> = titles.iter().map(String::as_str).collect();
+    let sending = Sending::to(&ear.url, directory.path(), &titles).await;
+    let (subscriptions, tasks) = (sending.subscriptions.clone(), TaskTracker::new());
+    let mut dispatcher = Dispatcher::new(subscriptions, Repository::builtin(), tasks);
+    dispatcher.follow(&sending.subscriptions.objects());
+    let (mut dispatch, mut turns) = (pin!(dispatcher.dispatch(event())), 0);
+    poll_fn(|ctx| {
+        turns += 1;
+        dispatch.as_mut().poll(ctx)
+    })
+    .await;
+    assert_eq!(turns, 1 + titles.len());
+    sending.close().await;
 }
