@@ -146,6 +146,18 @@ def check(daemon, operation, parameters, status, *words, **options):
         assert word in text, f"{operation} {parameters}: {text}"
 
 
+# Classes are fixed at start: these do nothing, whatever they are asked to do.
+FIXED = {"CreateClass", "ModifyClass", "DeleteClass", "SetQualifier", "DeleteQualifier"}
+
+
+def refused(daemon, operation, parameters, *words):
+    """The parameters are wrong."""
+    if operation in FIXED:
+        check(daemon, operation, parameters, NOT_SUPPORTED, operation, "fixed at start")
+    else:
+        check(daemon, operation, parameters, INVALID_PARAMETER, *words)
+
+
 each_operation = pytest.mark.parametrize("operation", OPERATIONS)
 
 
@@ -168,17 +180,17 @@ def test_a_namespace_that_is_not_there(daemon, operation):
 @each_operation
 def test_a_parameter_that_is_not_there(daemon, operation):
     given = [*all_of(operation), ("Frobnicate", value("x"))]
-    check(daemon, operation, given, INVALID_PARAMETER, operation, "`Frobnicate`")
+    refused(daemon, operation, given, operation, "`Frobnicate`")
     for name in OPERATIONS[operation][0]:
         rest = [(f"{other}s" if other == name else other, content) for other, content in all_of(operation)]
-        check(daemon, operation, rest, INVALID_PARAMETER, f"`{name}s`")
+        refused(daemon, operation, rest, f"`{name}s`")
 
 
 @each_operation
 def test_a_parameter_given_twice(daemon, operation):
     for name, content in all_of(operation):
         for other in (name, name.upper()):
-            check(daemon, operation, [*all_of(operation), (other, content)], INVALID_PARAMETER, f"`{other}`", "twice")
+            refused(daemon, operation, [*all_of(operation), (other, content)], f"`{other}`", "twice")
 
 
 @each_operation
@@ -186,8 +198,8 @@ def test_a_parameter_that_is_missing_or_null(daemon, operation):
     must, may, _ = OPERATIONS[operation]
     for name in must:
         rest = [it for it in all_of(operation) if it[0] != name]
-        check(daemon, operation, rest, INVALID_PARAMETER, name)
-        check(daemon, operation, [*rest, (name, "")], INVALID_PARAMETER, name)
+        refused(daemon, operation, rest, name)
+        refused(daemon, operation, [*rest, (name, "")], name)
 
 
 @each_operation
@@ -203,7 +215,7 @@ def test_a_parameter_of_another_kind(daemon, operation):
         for other in kinds:
             if re.match(r"<([A-Z.]+)", other)[1] not in fitting:
                 given = [(it, other if it == name else was) for it, was in all_of(operation)]
-                check(daemon, operation, given, INVALID_PARAMETER, f"`{name}`")
+                refused(daemon, operation, given, f"`{name}`")
 
 
 @each_operation
@@ -214,7 +226,7 @@ def test_a_value_of_another_type(daemon, operation):
             wrong = ["no name", "1x"]
         for text in wrong:
             given = [(it, value(text) if it == name else was) for it, was in all_of(operation)]
-            check(daemon, operation, given, INVALID_PARAMETER, f"`{name}`", f"`{text}`")
+            refused(daemon, operation, given, f"`{name}`", f"`{text}`")
 
 
 @pytest.mark.parametrize("operation", NO_SUCH_CLASS)
