@@ -100,7 +100,14 @@ impl Passwords {
 struct Remembered {
     tag: hmac::Tag,
     role: Role,
+    /// Until then it need not be verified again.
     until: Instant,
+}
+
+impl Remembered {
+    fn is(&self, tag: &hmac::Tag) -> bool {
+        self.tag.as_ref().ct_eq(tag.as_ref()).into()
+    }
 }
 
 impl Authenticator {
@@ -172,16 +179,23 @@ impl Authenticator {
         if let Some(role) = self.recall(&credentials) {
             return Ok(Principal { name: credentials.name, role });
         }
-        // The attempt counts before it is judged: many at once are not one.
-        self.count_attempt(peer)?;
+        // Who was right before guesses nothing, and is not locked out by those who do from the same address.
+        let guesses = !self.was_right(&credentials);
+        if guesses {
+            // The attempt counts before it is judged: many at once are not one.
+            self.count_attempt(peer)?;
+        }
         let verified = self.verify(passwords, &credentials, peer).await;
-        let role = verified.inspect_err(|_| self.uncount(peer))?;
-        match role {
-            Some(role) => {
-                self.uncount(peer);
-                Ok(Principal { name: credentials.name, role })
-            }
+        if guesses && !matches!(verified, Ok(None)) {
+            self.uncount(peer);
+        }
+        match verified? {
+            Some(role) => Ok(Principal { name: credentials.name, role }),
             None => {
+                if !guesses {
+                    // It is not right any more.
+                    self.remembered().remove(&credentials.name);
+                }
                 let (name, user) = (&peer.name, Clean(&credentials.name));
                 warn!(peer = name, %user, "login refused");
                 info!(target: AUDIT, %user, peer = name, operation = "login", outcome = "refused");
@@ -226,13 +240,15 @@ impl Authenticator {
 
     fn recall(&self, credentials: &Credentials) -> Option<Role> {
         let tag = self.tag(credentials);
-        let mut remembered = self.remembered();
+        let remembered = self.remembered();
         let known = remembered.get(&credentials.name)?;
-        if known.until <= Instant::now() {
-            remembered.remove(&credentials.name);
-            return None;
-        }
-        bool::from(known.tag.as_ref().ct_eq(tag.as_ref())).then_some(known.role)
+        (known.until > Instant::now() && known.is(&tag)).then_some(known.role)
+    }
+
+    /// Whether the password was verified before, however long ago, and not found wrong since.
+    fn was_right(&self, credentials: &Credentials) -> bool {
+        let tag = self.tag(credentials);
+        self.remembered().get(&credentials.name).is_some_and(|known| known.is(&tag))
     }
 
     /// There is one entry for a user at most, so there are never more than users.

@@ -129,6 +129,13 @@ async fn guessing_is_slowed_down_for_who_guesses_only() {
     tokio::time::advance(retry_after + Duration::from_millis(1)).await;
     assert_eq!(ask(&house, &[&wrong], &peer()).await, Err(Denial::Unauthorized));
     assert!(matches!(ask(&house, &[&wrong], &peer()).await, Err(Denial::TooMany { .. })));
+    // Who was right is not locked out either once the password has to be verified again.
+    tokio::time::advance(REMEMBERED).await;
+    for _ in 0..2 {
+        assert_eq!(ask(&house, &[&wrong], &peer()).await, Err(Denial::Unauthorized));
+    }
+    assert!(matches!(ask(&house, &[&wrong], &peer()).await, Err(Denial::TooMany { .. })));
+    assert!(ask(&house, &[&basic("alice:secret")], &peer()).await.is_ok());
 }
 
 #[tokio::test]
