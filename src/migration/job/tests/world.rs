@@ -448,7 +448,8 @@ impl World {
         self.make_room();
         self.source.cut = false;
         self.destination.cut = false;
-        for round in 0..500 {
+        // A step that never works is tried ten times, which may be each time that patience is over.
+        for round in 0..1500 {
             if self.job.phase().is_over() {
                 break;
             }
