@@ -16,6 +16,7 @@ pub mod compile;
 mod error;
 mod instances;
 mod lexer;
+mod names;
 mod parser;
 pub mod print;
 mod reader;

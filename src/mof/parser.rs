@@ -2,10 +2,7 @@
 //!
 //! The grammar nests to a fixed depth, so no input can exhaust the stack.
 
-use std::{
-    borrow::Cow,
-    collections::{HashMap, HashSet},
-};
+use std::borrow::Cow;
 
 use super::{
     FileId, MofError, Place, Problem, Sources,
@@ -16,23 +13,9 @@ use super::{
     },
     error::Fault,
     lexer::{Dialect, LexError, Lexer, Token, TokenKind},
+    names::{Names, check_unique},
 };
-use crate::cim::{ArrayKind, CimName, CimType, DataType, Namespace, Scope};
-
-/// Names met so far, so that each spelling is kept in memory once.
-#[derive(Default)]
-pub(super) struct Names(HashMap<Box<str>, CimName>);
-
-impl Names {
-    fn name(&mut self, text: &str) -> CimName {
-        if let Some(name) = self.0.get(text) {
-            return name.clone();
-        }
-        let name = CimName::parse(text).expect("the lexer's identifiers are names");
-        self.0.insert(text.into(), name.clone());
-        name
-    }
-}
+use crate::cim::{ArrayKind, CimType, DataType, Namespace, Scope};
 
 /// What survives from one text to the next.
 #[derive(Default)]
@@ -570,19 +553,6 @@ const SCOPES: [(&str, Scope); 7] = [
     ("method", Scope::Method),
     ("parameter", Scope::Parameter),
 ];
-
-/// Refuses a name that is there twice. Clients send MOF as well: what it costs grows with the text, not
-/// with its square.
-fn check_unique<'a>(names: impl Iterator<Item = &'a Ident>) -> Parsed<()> {
-    let mut seen = HashSet::new();
-    for ident in names {
-        if !seen.insert(&ident.name) {
-            let problem = Problem::Repeated(ident.name.clone());
-            return Err(Fault::new(problem, ident.at));
-        }
-    }
-    Ok(())
-}
 
 fn data_type_keyword(text: &str) -> Option<CimType> {
     CimType::from_name(text).filter(|ty| *ty != CimType::Reference)
