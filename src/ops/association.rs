@@ -2,7 +2,8 @@
 //! themselves as instances.
 //!
 //! ```text
-//! source ──candidates──▶ associations whose class and ends fit the filter   none: empty, no error
+//! source ──candidates──▶ associations whose class and ends fit the filter
+//!                        none: empty, and an Open… operation looks whether there is such a source
 //!        ──find────────▶ the source must exist, else its own GetInstance error
 //!        ──links───────▶ provider ──▶ filter by the far class ──▶ no duplicates ──▶ presenter
 //! ```
@@ -35,6 +36,8 @@ pub(super) struct Traversal {
     result_class: Option<CimName>,
     yields: Yield,
     candidates: Vec<Candidate>,
+    /// Whether a source that does not exist is an error also where nothing can be found from it.
+    strict: bool,
 }
 
 /// An association and the end where the source stands.
@@ -71,7 +74,13 @@ impl Traversal {
         let source = core.conformer().path(&class, source)?;
         let candidates = candidates(core, &source.class, &filter);
         let result_class = filter.result_class;
-        Ok(Self { core: Arc::clone(core), scope, source, result_class, yields, candidates })
+        let core = Arc::clone(core);
+        Ok(Self { core, scope, source, result_class, yields, candidates, strict: false })
+    }
+
+    /// The same, but from a source that must exist: NOT_FOUND of the Open… operations (DSP0200).
+    pub(super) fn strictly(self) -> Self {
+        Self { strict: true, ..self }
     }
 
     /// Shows what the source is associated with.
@@ -79,10 +88,15 @@ impl Traversal {
     /// The source may be named in any namespace, for clients begin in the interop one or in
     /// root/cimv2: it is looked for where its class lives.
     pub(super) async fn run(self, mut presenter: Presenter) -> Result<(), ProviderError> {
-        if self.candidates.is_empty() {
-            return Ok(());
-        }
         let space = self.core.home(&self.scope, &self.source.class);
+        if self.candidates.is_empty() {
+            let mut at_home = self.scope;
+            at_home.space = space;
+            return match self.strict {
+                true => self.core.existing(&at_home, &self.source).await.map(drop),
+                false => Ok(()),
+            };
+        }
         let source = self.core.find(space, &self.source).await?;
         let path = self.core.referred(&self.scope, space, self.core.path_of(&source)?);
         // A provider yields nothing twice, so duplicates come only with a second one.

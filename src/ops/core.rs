@@ -102,20 +102,6 @@ impl Core {
         }
     }
 
-    /// Checks that the source of an association operation exists, wherever its class lives.
-    pub(super) async fn check_source(
-        &self,
-        scope: &Scope,
-        path: InstancePath,
-    ) -> Result<(), CimError> {
-        let class = self.class(&path.class, StatusCode::InvalidParameter)?;
-        let path = self.conformer().path(&class, path)?;
-        let mut home = scope.clone();
-        home.space = self.home(scope, &path.class);
-        self.existing(&home, &path).await?;
-        Ok(())
-    }
-
     /// The path of an instance that a provider made, without host and namespace.
     pub(super) fn path_of(&self, instance: &Instance) -> Result<InstancePath, ProviderError> {
         let class = self.served_class(&instance.class)?;

@@ -224,17 +224,14 @@ impl Operations {
     pub(super) fn associated(
         &self,
         scope: Scope,
-        source: InstancePath,
-        filter: AssociationFilter,
-        yields: Yield,
+        traversal: Traversal,
         form: Form,
         selector: Option<Selector>,
-    ) -> Result<ObjectStream, CimError> {
-        let traversal = Traversal::new(&self.core, scope.clone(), source, filter, yields)?;
+    ) -> ObjectStream {
         let core = Arc::clone(&self.core);
-        Ok(self.producers.start(|writer| {
+        self.producers.start(|writer| {
             traversal.run(Presenter::new(core, scope, form, writer).selecting(selector))
-        }))
+        })
     }
 
     async fn follow(
@@ -258,8 +255,8 @@ impl Operations {
                     Wanted::Paths => Form::Paths,
                     Wanted::Objects { options, .. } => Form::Instances(options),
                 };
-                let stream = self.associated(scope, source, filter, yields, form, None)?;
-                list(ctx, kind, stream).await
+                let traversal = Traversal::new(&self.core, scope.clone(), source, filter, yields)?;
+                list(ctx, kind, self.associated(scope, traversal, form, None)).await
             }
             ObjectPath::Instance(InstancePath { class, .. })
             | ObjectPath::Class(ClassPath { class, .. }) => {

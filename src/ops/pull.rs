@@ -3,7 +3,7 @@
 
 use super::{
     Context, ObjectStream, Operations,
-    association::Yield,
+    association::{Traversal, Yield},
     contexts::{Owner, Pulled},
     namespaces::Scope,
     present::Form,
@@ -67,12 +67,8 @@ impl Operations {
             }
             Source::Associated { path, filter, yields, form } => {
                 let selector = self.core.filter(None, &open)?;
-                let found =
-                    self.associated(scope.clone(), path.clone(), filter, yields, form, selector)?;
-                // Unlike their elder sisters, these fail for a source that does not exist, also where
-                // nothing can be associated with it (DSP0200: NOT_FOUND of the Open… operations).
-                self.core.check_source(scope, path).await?;
-                found
+                let traversal = Traversal::new(&self.core, scope.clone(), path, filter, yields)?;
+                self.associated(scope.clone(), traversal.strictly(), form, selector)
             }
             Source::Query { return_class } => {
                 let (Some(language), Some(text)) = (&open.filter_language, &open.filter) else {

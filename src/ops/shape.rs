@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    cim::{CimName, Class, Instance, InstanceOptions, Property, Scalar, Value},
+    cim::{CimName, Class, Instance, InstanceOptions, Property},
     repository::Repository,
 };
 
@@ -66,7 +66,7 @@ impl Shaper {
                 value: match set.iter().position(|property| property.name == *name) {
                     Some(index) => {
                         let mut value = set.swap_remove(index).value;
-                        declare(&self.repository, value.as_mut());
+                        self.repository.declare_embedded(value.as_mut());
                         value
                     }
                     None => declared.default.clone(),
@@ -89,24 +89,5 @@ impl Shaper {
             listed(name) && only.is_none_or(|only| only.property(name).is_some())
         }));
         Some(Shape { class, shown })
-    }
-}
-
-/// Gives the properties of embedded instances the types that their classes declare.
-fn declare(repository: &Repository, value: Option<&mut Value>) {
-    let each = |scalar: &mut Scalar| {
-        let Scalar::EmbeddedInstance(embedded) = scalar else { return };
-        let class = repository.class_ref(&embedded.class);
-        for Property { name, ty, value, .. } in &mut embedded.properties {
-            if let Some(declared) = class.and_then(|class| class.property(name)) {
-                *ty = declared.ty.clone();
-            }
-            declare(repository, value.as_mut());
-        }
-    };
-    match value {
-        Some(Value::Scalar(scalar)) => each(scalar),
-        Some(Value::Array(elements)) => elements.iter_mut().flatten().for_each(each),
-        None => {}
     }
 }
