@@ -308,7 +308,7 @@ fn look_through(
         }
     };
     let found = names.into_iter().filter_map(|name| {
-        let (fate, mask, distrust) = fate(&reached, &name)?;
+        let Judged { fate, mask, distrust } = judge(&reached, &name)?;
         let path = directory.join(&name);
         Some(Found { entry: Entry { name, path, origin, fate }, mask, distrust })
     });
@@ -332,14 +332,27 @@ fn list(directory: &Path) -> Result<(Reached, Vec<OsString>), Distrust> {
     Ok((reached, names))
 }
 
-/// Judges one entry, whether it could be a mask, and why it is not to be trusted. `None` if it is gone
-/// already.
-fn fate(directory: &Reached, name: &OsStr) -> Option<(Fate, bool, Option<Distrust>)> {
+/// What can be said of an entry by itself; see [`Found`].
+struct Judged {
+    fate: Fate,
+    mask: bool,
+    distrust: Option<Distrust>,
+}
+
+impl From<Fate> for Judged {
+    /// Of an entry that is what it is, whatever it looks like.
+    fn from(fate: Fate) -> Self {
+        Self { fate, mask: false, distrust: None }
+    }
+}
+
+/// Judges one entry. `None` if it is gone already.
+fn judge(directory: &Reached, name: &OsStr) -> Option<Judged> {
     if name.as_bytes().starts_with(b".") {
-        return Some((Fate::Ignored(Ignored::Hidden), false, None));
+        return Some(Fate::Ignored(Ignored::Hidden).into());
     }
     if is_leftover(name.as_bytes()) {
-        return Some((Fate::Ignored(Ignored::Leftover), false, None));
+        return Some(Fate::Ignored(Ignored::Leftover).into());
     }
     let reached = match walk_in(directory, name) {
         Ok(reached) => reached,
@@ -348,7 +361,7 @@ fn fate(directory: &Reached, name: &OsStr) -> Option<(Fate, bool, Option<Distrus
         {
             return None;
         }
-        Err(distrust) => return Some((Fate::Refused(distrust.into()), false, None)),
+        Err(distrust) => return Some(Fate::Refused(distrust.into()).into()),
     };
     let status = &reached.status;
     let null = reached.kind() == SFlag::S_IFCHR && status.st_rdev == makedev(1, 3);
@@ -365,7 +378,7 @@ fn fate(directory: &Reached, name: &OsStr) -> Option<(Fate, bool, Option<Distrus
     };
     // Everybody may write to /dev/null; who made the link to it is what counts.
     let distrust = if null { reached.distrust.clone() } else { reached.judge().err() };
-    Some((fate, mask, distrust))
+    Some(Judged { fate, mask, distrust })
 }
 
 /// What editors and package managers leave behind.

@@ -3,7 +3,8 @@
 //! An `Authorization` header is believed or refused, never ignored; without one the connection's own
 //! identity (a client certificate, a unix socket's peer) counts; without either there is no identity.
 //! A password costs much to verify, and Basic authentication sends it with every request: a verified
-//! one is remembered for a minute under a keyed hash that never leaves the process.
+//! one is remembered under a keyed hash that never leaves the process. For a minute it need not be
+//! verified again; after that it is no guess, should others guess from the same address.
 
 use std::{
     collections::HashMap,
@@ -34,7 +35,7 @@ use crate::{
     telemetry::{AUDIT, Chain, Clean, Throttle},
 };
 
-/// How long a verified password is remembered. A password that was changed or removed in the users
+/// How long a verified password counts without being verified again. A password that was changed or removed in the users
 /// file works on for no longer; a reload forgets all at once.
 const REMEMBERED: Duration = Duration::from_secs(60);
 /// How long a login waits for its turn to be verified.

@@ -2,10 +2,7 @@
 
 use std::{fs, path::Path, process::Command};
 
-use virtcimd::{
-    checks::Options,
-    config::{self, Config, Overrides},
-};
+use virtcimd::config::{self, Config, Overrides};
 
 /// Runs `virtcimd check-config` on this text.
 fn check_config(text: &str) -> (Option<i32>, String) {
@@ -95,20 +92,13 @@ fn what_the_sample_shows_are_the_defaults() {
     let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/virtcimd.toml");
     let (shown, default) = (load(&switched_on(&fs::read_to_string(sample).unwrap())), load(""));
     // The rest are examples, or depend on the machine.
-    let checks = |config: &Config| {
-        let Options { timeout, grace, queue, when_directory_missing, output_bytes, .. } =
-            config.checks.clone();
-        let Options { reason_bytes, parameters, limits, .. } = config.checks.clone();
-        format!(
-            "{:?} {:?}",
-            (timeout, grace, queue, when_directory_missing, output_bytes),
-            (reason_bytes, parameters, limits)
-        )
+    let told = |config: &Config| {
+        let Config { checks, http, operations, .. } = config;
+        let times = (checks.timeout, checks.grace, checks.queue, checks.when_directory_missing);
+        let sizes = (checks.output_bytes, checks.reason_bytes, &checks.parameters, &checks.limits);
+        format!("{times:?} {sizes:?} {:?} {operations:?}", http.limits)
     };
-    assert_eq!(checks(&shown), checks(&default));
-    let network = |config: &Config| format!("{:?}", config.http.limits);
-    assert_eq!(network(&shown), network(&default));
-    assert_eq!(format!("{:?}", shown.operations), format!("{:?}", default.operations));
+    assert_eq!(told(&shown), told(&default));
 }
 
 /// The sections of the configuration and the keys each knows, as the program tells them.
